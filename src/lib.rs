@@ -1,1 +1,3 @@
-//! x
+//! One Istio mesh across many Kubernetes clusters, from one topology file.
+
+pub mod files;
