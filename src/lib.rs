@@ -1,3 +1,4 @@
 //! One Istio mesh across many Kubernetes clusters, from one topology file.
 
 pub mod files;
+pub mod pki;
