@@ -1,1 +1,4 @@
 //! x
+
+pub mod istio;
+pub mod topology;
