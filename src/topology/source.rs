@@ -12,7 +12,8 @@ pub struct Place {
     pub line: usize,
     /// The column in characters, counted from 1.
     pub column: usize,
-    /// The text of that line for an excerpt; credentials inside a URL are masked.
+    /// The text of that line for an excerpt: credentials inside a URL are masked, and a line too
+    /// long to be shown is left empty.
     pub text: String,
 }
 

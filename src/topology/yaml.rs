@@ -23,6 +23,8 @@ const MAX_VALUES: usize = 250_000;
 /// The deepest nesting of lists and mappings. The reader recurses, and without optimisation it takes
 /// 40 kB of a thread's 2 MB for each level.
 const MAX_DEPTH: usize = 32;
+/// The longest line of which an excerpt is of use, in bytes.
+const MAX_EXCERPT: usize = 240;
 
 /// Why a file is not YAML that this tool reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -182,6 +184,7 @@ impl Node {
 pub(crate) struct Document<'t> {
     file: &'t Path,
     text: &'t str,
+    lines: Vec<&'t str>,
     pub(crate) root: Node,
 }
 
@@ -210,6 +213,7 @@ impl<'t> Document<'t> {
         let document = Self {
             file,
             text,
+            lines: text.lines().collect(),
             root: node.into(),
         };
         document.refuse_duplicates(&document.root, &mut Vec::new())?;
@@ -218,7 +222,7 @@ impl<'t> Document<'t> {
 
     /// The place of a mark of this document.
     pub(crate) fn place(&self, mark: Mark) -> Place {
-        place(self.text, self.file, mark)
+        place(self.lines.get(mark.line - 1).copied(), self.file, mark)
     }
 
     /// How a value is spelled in the file.
@@ -258,8 +262,10 @@ impl<'t> Document<'t> {
     }
 }
 
-fn place(text: &str, file: &Path, mark: Mark) -> Place {
-    let line = text.lines().nth(mark.line - 1).unwrap_or_default();
+fn place(line: Option<&str>, file: &Path, mark: Mark) -> Place {
+    let line = line
+        .filter(|line| line.len() <= MAX_EXCERPT)
+        .unwrap_or_default();
     Place {
         file: file.to_owned(),
         line: mark.line,
@@ -341,7 +347,7 @@ fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
         }
     };
     YamlError::Syntax {
-        place: place(text, file, mark),
+        place: place(text.lines().nth(mark.line - 1), file, mark),
         message,
         hint,
     }

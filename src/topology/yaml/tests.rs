@@ -129,3 +129,15 @@ fn a_file_without_values_is_null() {
         );
     }
 }
+
+#[test]
+fn a_file_on_one_line_has_places_but_no_excerpt() {
+    let contexts: Vec<_> = (0..2000)
+        .map(|n| format!("c{n}: {{network: net}}"))
+        .collect();
+    let text = format!("{{mesh_id: m, contexts: {{{}}}}}", contexts.join(", "));
+    let topology = crate::topology::parse(&text, Path::new("f.yaml")).unwrap();
+    let last = &topology.members[1999].place;
+    assert_eq!((last.line, last.text.as_str()), (1, ""));
+    assert_eq!(text[last.column - 1..].find("c1999"), Some(0));
+}
