@@ -1,0 +1,3 @@
+//! What is particular to Istio: its objects, its values, its versions.
+
+pub mod base;
