@@ -142,14 +142,8 @@ impl Lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                let holder = file
-                    .read_to_string(&mut text)
-                    .ok()
-                    .and_then(|_| Holder::parse(&text));
-                return Err(Error::Locked {
-                    dir: dir.to_owned(),
-                    holder,
-                });
+                let holder = file.read_to_string(&mut text).ok().and_then(|_| Holder::parse(&text));
+                return Err(Error::Locked { dir: dir.to_owned(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(write_error(&path, &error)),
         }
@@ -189,9 +183,7 @@ pub fn read(path: &Path) -> Result<Option<String>, Error> {
 /// [`Error::Write`].
 pub fn write_private(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Error> {
     let temporary = prepare(path, content.as_ref())?;
-    temporary
-        .persist(path)
-        .map_err(|error| write_error(path, &error.error))?;
+    temporary.persist(path).map_err(|error| write_error(path, &error.error))?;
     sync_dir(parent(path))
 }
 
@@ -221,9 +213,7 @@ pub fn create_private_dir(dir: &Path) -> Result<(), Error> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(dir)
-        .map_err(|error| write_error(dir, &error))
+    builder.create(dir).map_err(|error| write_error(dir, &error))
 }
 
 /// Renames `from` to `to` within one directory and makes that durable.
@@ -253,27 +243,19 @@ pub fn sweep(dir: &Path) -> Result<(), Error> {
 
 /// The operation `error` happened in, as our error: a failed read of `path`.
 pub(crate) fn read_error(path: &Path, error: &io::Error) -> Error {
-    Error::Read {
-        path: path.to_owned(),
-        cause: error.into(),
-    }
+    Error::Read { path: path.to_owned(), cause: error.into() }
 }
 
 /// The operation `error` happened in, as our error: a failed write of `path`.
 pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
-    Error::Write {
-        path: path.to_owned(),
-        cause: error.into(),
-    }
+    Error::Write { path: path.to_owned(), cause: error.into() }
 }
 
 /// Makes the names in `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
     // Elsewhere a directory cannot be opened like a file, and renames are journalled.
     if cfg!(unix) {
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| write_error(dir, &error))?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| write_error(dir, &error))?;
     }
     Ok(())
 }
@@ -344,23 +326,12 @@ mod tests {
             (mode(&path), mode(&open.join("a/b")), mode(&open.join("a"))),
             (0o600, 0o700, 0o700)
         );
-        assert_eq!(
-            mode(&open),
-            0o755,
-            "a directory that was there is left alone"
-        );
+        assert_eq!(mode(&open), 0o755, "a directory that was there is left alone");
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         write_private(&path, "two").unwrap();
-        assert_eq!(
-            (mode(&path), read(&path).unwrap().as_deref()),
-            (0o600, Some("two"))
-        );
-        assert_eq!(
-            names(&open.join("a/b")),
-            ["key.pem"],
-            "no temporary file stays"
-        );
+        assert_eq!((mode(&path), read(&path).unwrap().as_deref()), (0o600, Some("two")));
+        assert_eq!(names(&open.join("a/b")), ["key.pem"], "no temporary file stays");
     }
 
     #[test]
@@ -381,10 +352,7 @@ mod tests {
         let path = dir.path().join("binary");
         fs::write(&path, [0xff, 0xfe]).unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!("cannot read `{}`: it is not text (UTF-8)", path.display())
-        );
+        assert_eq!(error, format!("cannot read `{}`: it is not text (UTF-8)", path.display()));
 
         let error = read(dir.path()).unwrap_err().to_string();
         assert!(error.ends_with("it is a directory"), "{error}");
@@ -396,26 +364,11 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let error = write_private(&file.join("below/key.pem"), "x").unwrap_err();
-        assert!(
-            matches!(
-                &error,
-                Error::Write {
-                    cause: Cause::NotADirectory,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(&error, Error::Write { cause: Cause::NotADirectory, .. }), "{error}");
         for (kind, words) in [
-            (
-                io::ErrorKind::ReadOnlyFilesystem,
-                "the file system is read-only",
-            ),
+            (io::ErrorKind::ReadOnlyFilesystem, "the file system is read-only"),
             (io::ErrorKind::StorageFull, "no space is left on the device"),
-            (
-                io::ErrorKind::QuotaExceeded,
-                "no space is left on the device",
-            ),
+            (io::ErrorKind::QuotaExceeded, "no space is left on the device"),
             (io::ErrorKind::PermissionDenied, "permission denied"),
         ] {
             let error = write_error(&file, &kind.into()).to_string();

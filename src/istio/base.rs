@@ -49,6 +49,14 @@ pub struct Base {
     pub notes: Vec<Note>,
 }
 
+impl Base {
+    /// The operator of a user who wants nothing in particular.
+    pub fn empty() -> Self {
+        let operator = serde_json::json!({ "apiVersion": API_VERSION, "kind": KIND, "spec": {} });
+        Self { operator, notes: Vec::new() }
+    }
+}
+
 /// Why a file cannot be used as base or overlay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -131,16 +139,11 @@ impl Error {
                 format!("if `{key}` belongs to the installation, indent it below `spec:`")
             }
             Self::Owned { values, .. } => {
-                let mut lines: Vec<_> = values
-                    .iter()
-                    .map(|value| value.place.line.to_string())
-                    .collect();
+                let mut lines: Vec<_> =
+                    values.iter().map(|value| value.place.line.to_string()).collect();
                 lines.dedup();
                 let noun = if lines.len() == 1 { "line" } else { "lines" };
-                format!(
-                    "take out {noun} {}, and say it in topology.yaml",
-                    lines.join(", ")
-                )
+                format!("take out {noun} {}, and say it in topology.yaml", lines.join(", "))
             }
         })
     }
@@ -153,10 +156,7 @@ pub fn read(text: &str, file: &Path, role: Role) -> Result<Base, Error> {
     match root.value {
         Value::Map(_) => {}
         Value::Null => {
-            return Err(Error::Empty {
-                place: Place::start(file),
-                role,
-            });
+            return Err(Error::Empty { place: Place::start(file), role });
         }
         _ => {
             return Err(Error::WrongType {
@@ -178,20 +178,13 @@ pub fn read(text: &str, file: &Path, role: Role) -> Result<Base, Error> {
             key: entry.key.clone(),
         });
     }
-    for path in [
-        &["spec"][..],
-        &["metadata"],
-        &["spec", "values"],
-        &["spec", "unvalidatedValues"],
-    ] {
+    for path in [&["spec"][..], &["metadata"], &["spec", "values"], &["spec", "unvalidatedValues"]]
+    {
         mapping(&document, path)?;
     }
     let owned = owned::find_all(&document);
     if !owned.is_empty() {
-        return Err(Error::Owned {
-            values: owned,
-            role,
-        });
+        return Err(Error::Owned { values: owned, role });
     }
 
     let mut notes = Vec::new();
@@ -204,13 +197,8 @@ pub fn read(text: &str, file: &Path, role: Role) -> Result<Base, Error> {
     }
     legacy::drop_dead(&mut root, &mut notes);
     notes.sort_by_key(|(mark, _)| (mark.line, mark.column));
-    let notes = notes
-        .into_iter()
-        .map(|(mark, text)| Note {
-            place: document.place(mark),
-            text,
-        })
-        .collect();
+    let notes =
+        notes.into_iter().map(|(mark, text)| Note { place: document.place(mark), text }).collect();
 
     let mut operator = root.to_json();
     if let Some(object) = operator.as_object_mut() {
@@ -258,10 +246,8 @@ fn kind<'d>(document: &'d Document<'_>, role: Role) -> Result<Option<&'d Entry>,
         "write `apiVersion: install.istio.io/v1alpha1` and `kind: IstioOperator`"
     };
     Err(Error::WrongKind {
-        place: entry.map_or_else(
-            || document.place(root.mark),
-            |entry| document.place(entry.node.mark),
-        ),
+        place: entry
+            .map_or_else(|| document.place(root.mark), |entry| document.place(entry.node.mark)),
         role,
         found,
         hint,
@@ -287,9 +273,7 @@ fn mapping(document: &Document<'_>, path: &[&str]) -> Result<(), Error> {
 /// The entry that the keys of `path` lead to.
 fn find<'n>(node: &'n Node, path: &[&str]) -> Option<&'n Entry> {
     let (last, parents) = path.split_last()?;
-    let parent = parents
-        .iter()
-        .try_fold(node, |node, key| Some(&node.entry(key)?.node))?;
+    let parent = parents.iter().try_fold(node, |node, key| Some(&node.entry(key)?.node))?;
     parent.entry(last)
 }
 

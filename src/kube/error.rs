@@ -28,11 +28,7 @@ pub struct Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}`: cannot {} {}",
-            self.context, self.verb, self.object
-        )
+        write!(f, "`{}`: cannot {} {}", self.context, self.verb, self.object)
     }
 }
 
@@ -135,11 +131,7 @@ impl fmt::Display for PluginFault {
                     Some(code) => write!(f, "failed with exit code {code}")?,
                     None => f.write_str("was ended by a signal")?,
                 }
-                if output.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ": {output}")
-                }
+                if output.is_empty() { Ok(()) } else { write!(f, ": {output}") }
             }
             Self::Hung(after) => write!(f, "gave no answer within {}", seconds(*after)),
             Self::WantsInput => f.write_str("wants to ask for input, which is not possible here"),
@@ -497,6 +489,11 @@ impl Error {
         }
     }
 
+    /// Whether waiting will not change it: the user is refused or a certificate is not trusted.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Tls { .. })
+    }
+
     /// Whether the cluster could not be talked to at all, as opposed to having refused something:
     /// trying another object on it is pointless.
     pub fn is_unreachable(&self) -> bool {
@@ -513,9 +510,7 @@ impl Error {
 }
 
 fn place(position: Option<(u64, u64)>) -> String {
-    position.map_or_else(String::new, |(line, column)| {
-        format!(", line {line}, column {column},")
-    })
+    position.map_or_else(String::new, |(line, column)| format!(", line {line}, column {column},"))
 }
 
 fn no_context(known: &[String], similar: Option<&str>) -> String {
@@ -526,17 +521,9 @@ fn no_context(known: &[String], similar: Option<&str>) -> String {
     if known.is_empty() {
         return "; it has no contexts at all".to_owned();
     }
-    let shown: Vec<String> = known
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let shown: Vec<String> = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     let rest = known.len().saturating_sub(SHOWN);
-    let more = if rest == 0 {
-        String::new()
-    } else {
-        format!(" and {rest} more")
-    };
+    let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     format!("; it has {}{more}", shown.join(", "))
 }
 
@@ -555,15 +542,8 @@ fn conflicts_text(conflicts: &[FieldConflict]) -> String {
         .map(|conflict| format!("`{}` belongs to `{}`", conflict.field, conflict.manager))
         .collect();
     let rest = conflicts.len().saturating_sub(SHOWN);
-    let more = if rest == 0 {
-        String::new()
-    } else {
-        format!(" and {rest} more")
-    };
-    format!(
-        "other field managers own fields of it with other values: {}{more}",
-        shown.join(", ")
-    )
+    let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("other field managers own fields of it with other values: {}{more}", shown.join(", "))
 }
 
 fn command_end(code: Option<i32>) -> String {
@@ -574,11 +554,7 @@ fn command_end(code: Option<i32>) -> String {
 }
 
 fn after_colon(text: &str) -> String {
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(": {text}")
-    }
+    if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
 fn seconds(duration: Duration) -> String {

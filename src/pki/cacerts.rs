@@ -122,11 +122,7 @@ impl Cacerts {
         if chain[0] != ca {
             return Err(Error::ChainStart);
         }
-        if !self
-            .ca_key
-            .matches(&ca)
-            .map_err(|error| error.at(Place::Entry(CA_KEY)))?
-        {
+        if !self.ca_key.matches(&ca).map_err(|error| error.at(Place::Entry(CA_KEY)))? {
             return Err(Error::KeyMismatch {
                 key: Place::Entry(CA_KEY),
                 certificate: Place::Entry(CA_CERT),
@@ -152,24 +148,14 @@ mod tests {
 
     fn data(cacerts: &Cacerts) -> BTreeMap<String, Vec<u8>> {
         let entries = cacerts.entries().into_iter();
-        entries
-            .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
-            .collect()
+        entries.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).collect()
     }
 
     #[test]
     fn entries_make_the_secret_and_are_read_back() {
         let (_, cacerts) = mesh();
         let names = cacerts.entries().map(|(name, _)| name);
-        assert_eq!(
-            names,
-            [
-                "ca-cert.pem",
-                "ca-key.pem",
-                "root-cert.pem",
-                "cert-chain.pem"
-            ]
-        );
+        assert_eq!(names, ["ca-cert.pem", "ca-key.pem", "root-cert.pem", "cert-chain.pem"]);
         assert_eq!(Cacerts::from_entries(&data(&cacerts)).unwrap(), cacerts);
     }
 
@@ -180,19 +166,13 @@ mod tests {
             let mut lacking = data(&cacerts);
             lacking.remove(name);
             let error = Cacerts::from_entries(&lacking).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("the Secret `cacerts` has no key `{name}`")
-            );
+            assert_eq!(error.to_string(), format!("the Secret `cacerts` has no key `{name}`"));
             lacking.insert(name.to_owned(), Vec::new());
             let error = Cacerts::from_entries(&lacking).unwrap_err();
             assert!(matches!(error, Error::MissingEntry { entry } if entry == name));
             lacking.insert(name.to_owned(), vec![0xff]);
             let error = Cacerts::from_entries(&lacking).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("`{name}`: it is not text (UTF-8)")
-            );
+            assert_eq!(error.to_string(), format!("`{name}`: it is not text (UTF-8)"));
         }
         let tls = BTreeMap::from([("tls.crt".to_owned(), b"x".to_vec())]);
         assert!(matches!(Cacerts::from_entries(&tls), Err(Error::TlsLayout)));
@@ -203,9 +183,7 @@ mod tests {
         let (root, cacerts) = mesh();
         cacerts.verify(&root.certificate, at(NOW)).unwrap();
         cacerts.verify_alone(at(NOW)).unwrap();
-        let error = cacerts
-            .verify(&root.certificate, at("2028-05-01T00:00:00Z"))
-            .unwrap_err();
+        let error = cacerts.verify(&root.certificate, at("2028-05-01T00:00:00Z")).unwrap_err();
         assert!(matches!(error, Error::Expired { .. }), "{error}");
     }
 
@@ -214,11 +192,7 @@ mod tests {
         let (root, cacerts) = mesh();
         let (other, _) = mesh();
         match cacerts.verify(&other.certificate, at(NOW)).unwrap_err() {
-            Error::ForeignRoot {
-                fingerprint,
-                expected_fingerprint,
-                ..
-            } => {
+            Error::ForeignRoot { fingerprint, expected_fingerprint, .. } => {
                 assert_eq!(fingerprint, root.certificate.fingerprint);
                 assert_eq!(expected_fingerprint, other.certificate.fingerprint);
             }
@@ -244,42 +218,18 @@ mod tests {
         let other = issue::intermediate(&root, "east-2", "istio-system", at(NOW)).unwrap();
         let problem = |cacerts: &Cacerts| cacerts.verify(&root.certificate, at(NOW)).unwrap_err();
 
-        let error = problem(&Cacerts {
-            ca_key: other.ca_key.clone(),
-            ..good.clone()
-        });
+        let error = problem(&Cacerts { ca_key: other.ca_key.clone(), ..good.clone() });
         assert_eq!(
             error.to_string(),
             "the private key in `ca-key.pem` does not belong to the certificate in `ca-cert.pem`"
         );
-        let error = problem(&Cacerts {
-            cert_chain: other.cert_chain.clone(),
-            ..good.clone()
-        });
+        let error = problem(&Cacerts { cert_chain: other.cert_chain.clone(), ..good.clone() });
         assert!(matches!(error, Error::ChainStart), "{error}");
-        let error = problem(&Cacerts {
-            ca_key: String::from("x").into(),
-            ..good.clone()
-        });
-        assert_eq!(
-            error.to_string(),
-            "`ca-key.pem`: it holds no private key in PEM"
-        );
-        let error = problem(&Cacerts {
-            cert_chain: String::new(),
-            ..good.clone()
-        });
-        assert_eq!(
-            error.to_string(),
-            "`cert-chain.pem`: it holds no certificate in PEM"
-        );
-        let error = problem(&Cacerts {
-            root_cert: String::new(),
-            ..good.clone()
-        });
-        assert_eq!(
-            error.to_string(),
-            "`root-cert.pem`: it holds no certificate in PEM"
-        );
+        let error = problem(&Cacerts { ca_key: String::from("x").into(), ..good.clone() });
+        assert_eq!(error.to_string(), "`ca-key.pem`: it holds no private key in PEM");
+        let error = problem(&Cacerts { cert_chain: String::new(), ..good.clone() });
+        assert_eq!(error.to_string(), "`cert-chain.pem`: it holds no certificate in PEM");
+        let error = problem(&Cacerts { root_cert: String::new(), ..good.clone() });
+        assert_eq!(error.to_string(), "`root-cert.pem`: it holds no certificate in PEM");
     }
 }

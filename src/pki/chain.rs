@@ -91,10 +91,7 @@ pub(super) fn check_signer(
         None
     };
     if let Some(reason) = reason {
-        return Err(Error::CannotSign {
-            subject: subject(),
-            reason,
-        });
+        return Err(Error::CannotSign { subject: subject(), reason });
     }
     let extended = parsed.extended_key_usage().ok().flatten();
     if extended.is_some_and(|usage| !usage.value.any && !usage.value.server_auth) {
@@ -108,23 +105,16 @@ fn check_signature(
     parsed: &X509Certificate<'_>,
     issuer: &Certificate,
 ) -> Result<(), Error> {
-    let unacceptable = || Error::SignatureAlgorithm {
-        subject: child.subject.clone(),
-    };
+    let unacceptable = || Error::SignatureAlgorithm { subject: child.subject.clone() };
     let algorithm = &parsed.signature_algorithm.algorithm;
     if *algorithm == OID_PKCS1_SHA1WITHRSA || *algorithm == OID_SHA1_WITH_RSA {
         return Err(unacceptable());
     }
     let issuer_parsed = issuer.parsed()?;
-    parsed
-        .verify_signature(Some(issuer_parsed.public_key()))
-        .map_err(|error| match error {
-            X509Error::SignatureUnsupportedAlgorithm => unacceptable(),
-            _ => Error::BadSignature {
-                subject: child.subject.clone(),
-                issuer: child.issuer.clone(),
-            },
-        })
+    parsed.verify_signature(Some(issuer_parsed.public_key())).map_err(|error| match error {
+        X509Error::SignatureUnsupportedAlgorithm => unacceptable(),
+        _ => Error::BadSignature { subject: child.subject.clone(), issuer: child.issuer.clone() },
+    })
 }
 
 #[cfg(test)]
@@ -157,16 +147,12 @@ mod tests {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = match above {
-            Some(above) => params
-                .signed_by(&key, &Issuer::from_params(&above.params, &above.key))
-                .unwrap(),
+            Some(above) => {
+                params.signed_by(&key, &Issuer::from_params(&above.params, &above.key)).unwrap()
+            }
             None => params.self_signed(&key).unwrap(),
         };
-        Ca {
-            certificate: Certificate::from_pem(&certificate.pem()).unwrap(),
-            params,
-            key,
-        }
+        Ca { certificate: Certificate::from_pem(&certificate.pem()).unwrap(), params, key }
     }
 
     fn of(cas: &[&Ca]) -> Vec<Certificate> {
@@ -174,12 +160,7 @@ mod tests {
     }
 
     fn verify(leaf: &Ca, between: &[&Ca], anchors: &[&Ca]) -> Result<(), Error> {
-        check(
-            &leaf.certificate,
-            &of(between),
-            &of(anchors),
-            at("2026-06-01T00:00:00Z"),
-        )
+        check(&leaf.certificate, &of(between), &of(anchors), at("2026-06-01T00:00:00Z"))
     }
 
     #[test]
@@ -188,12 +169,7 @@ mod tests {
         let middle = ca("middle", Some(&root), |_| {});
         let leaf = ca("leaf", Some(&middle), |_| {});
         verify(&leaf, &[&leaf, &middle, &root], &[&root]).unwrap();
-        verify(
-            &leaf,
-            &[&root, &middle],
-            &[&ca("other", None, |_| {}), &root],
-        )
-        .unwrap();
+        verify(&leaf, &[&root, &middle], &[&ca("other", None, |_| {}), &root]).unwrap();
         let error = verify(&leaf, &[&leaf, &root], &[&root]).unwrap_err();
         assert!(
             matches!(&error, Error::UnknownIssuer { subject, issuer } if subject == "CN=leaf" && issuer == "CN=middle"),
@@ -246,14 +222,8 @@ mod tests {
         );
         let path = |now| check(&old.certificate, &[], &of(&[&root]), at(now));
         path("2026-01-31T00:00:00Z").unwrap();
-        assert!(matches!(
-            path("2026-01-31T00:00:01Z"),
-            Err(Error::Expired { .. })
-        ));
-        assert!(matches!(
-            path("2025-12-31T23:59:59Z"),
-            Err(Error::NotYetValid { .. })
-        ));
+        assert!(matches!(path("2026-01-31T00:00:01Z"), Err(Error::Expired { .. })));
+        assert!(matches!(path("2025-12-31T23:59:59Z"), Err(Error::NotYetValid { .. })));
     }
 
     #[test]
@@ -266,17 +236,11 @@ mod tests {
         };
         let root = ca("root", None, |_| {});
         let leaf = ca("leaf", Some(&root), |params| params.is_ca = IsCa::NoCa);
-        assert_eq!(
-            refused(&leaf, &[], &root),
-            ("CN=leaf".to_owned(), CannotSign::NotCa)
-        );
+        assert_eq!(refused(&leaf, &[], &root), ("CN=leaf".to_owned(), CannotSign::NotCa));
         let leaf = ca("leaf", Some(&root), |params| {
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         });
-        assert_eq!(
-            refused(&leaf, &[], &root),
-            ("CN=leaf".to_owned(), CannotSign::KeyUsage)
-        );
+        assert_eq!(refused(&leaf, &[], &root), ("CN=leaf".to_owned(), CannotSign::KeyUsage));
 
         let short = ca("root", None, |params| {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));

@@ -55,10 +55,7 @@ impl Certificate {
     /// # Errors
     /// [`Error::NoCertificate`] or [`Error::BadCertificate`].
     pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        blocks(pem)
-            .next()
-            .ok_or(Error::NoCertificate)?
-            .and_then(Self::from_der)
+        blocks(pem).next().ok_or(Error::NoCertificate)?.and_then(Self::from_der)
     }
 
     /// Every certificate in `pem`, at least one.
@@ -66,14 +63,9 @@ impl Certificate {
     /// # Errors
     /// [`Error::NoCertificate`] or [`Error::BadCertificate`].
     pub fn all_from_pem(pem: &str) -> Result<Vec<Self>, Error> {
-        let all: Vec<_> = blocks(pem)
-            .map(|der| der.and_then(Self::from_der))
-            .collect::<Result<_, _>>()?;
-        if all.is_empty() {
-            Err(Error::NoCertificate)
-        } else {
-            Ok(all)
-        }
+        let all: Vec<_> =
+            blocks(pem).map(|der| der.and_then(Self::from_der)).collect::<Result<_, _>>()?;
+        if all.is_empty() { Err(Error::NoCertificate) } else { Ok(all) }
     }
 
     /// The certificate in DER.
@@ -98,11 +90,7 @@ impl Certificate {
                 _ => {}
             }
         }
-        let constraints = certificate
-            .basic_constraints()
-            .ok()
-            .flatten()
-            .map(|found| found.value);
+        let constraints = certificate.basic_constraints().ok().flatten().map(|found| found.value);
         Ok(Self {
             subject: name(subject),
             issuer: name(certificate.issuer()),
@@ -131,16 +119,10 @@ impl Certificate {
     pub(super) fn check_time(&self, now: Timestamp) -> Result<(), Error> {
         let subject = || self.subject.clone();
         if now > self.not_after {
-            return Err(Error::Expired {
-                subject: subject(),
-                not_after: self.not_after,
-            });
+            return Err(Error::Expired { subject: subject(), not_after: self.not_after });
         }
         if now < self.not_before {
-            return Err(Error::NotYetValid {
-                subject: subject(),
-                not_before: self.not_before,
-            });
+            return Err(Error::NotYetValid { subject: subject(), not_before: self.not_before });
         }
         Ok(())
     }
@@ -190,11 +172,7 @@ fn timestamp(time: ASN1Time) -> Result<Timestamp, Error> {
 
 fn name(name: &X509Name<'_>) -> String {
     let text = name.to_string();
-    if text.is_empty() {
-        "(no name)".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { "(no name)".to_owned() } else { text }
 }
 
 /// The text of a name's part, in any of the string types that certificates use.
@@ -204,10 +182,8 @@ fn name_text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
         // In practice TeletexString is Latin-1.
         Tag::T61String => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
         Tag::BmpString => {
-            let units: Vec<u16> = bytes
-                .chunks_exact(2)
-                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-                .collect();
+            let units: Vec<u16> =
+                bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
             String::from_utf16(&units).ok()
         }
         _ => attribute.as_str().ok().map(str::to_owned),
@@ -227,12 +203,10 @@ fn key_algorithm(certificate: &X509Certificate<'_>) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -267,14 +241,9 @@ mod tests {
     fn the_intermediate_of_the_seed_is_read_and_due() {
         let chain = seed("intermediate-context-east-1/cert-chain.pem");
         let all = Certificate::all_from_pem(&chain).unwrap();
-        let [ca, root] = all.as_slice() else {
-            panic!("{} certificates", all.len())
-        };
+        let [ca, root] = all.as_slice() else { panic!("{} certificates", all.len()) };
         assert_eq!(ca, &Certificate::from_pem(&chain).unwrap());
-        assert_eq!(
-            root,
-            &Certificate::from_pem(&seed("root-cert.pem")).unwrap()
-        );
+        assert_eq!(root, &Certificate::from_pem(&seed("root-cert.pem")).unwrap());
         assert_eq!(ca.organization.as_deref(), Some("Istio"));
         assert_eq!(ca.locality.as_deref(), Some("intermediate-context-east-1"));
         assert_eq!((ca.serial.as_str(), ca.path_len), ("25c1", Some(0)));
@@ -304,11 +273,7 @@ mod tests {
             let certificate = Certificate::from_pem(&throwaway(name)).unwrap();
             assert_eq!(certificate.key_algorithm, algorithm, "{name}");
             assert_eq!(certificate.is_ca, !name.contains("not-a-ca"), "{name}");
-            assert_eq!(
-                certificate.organization.as_deref(),
-                Some("Example"),
-                "{name}"
-            );
+            assert_eq!(certificate.organization.as_deref(), Some("Example"), "{name}");
         }
     }
 
@@ -317,14 +282,8 @@ mod tests {
         let whole = seed("root-cert.pem");
         let key = throwaway("rsa-2048-pkcs8.key.pem");
         for text in ["", "hello", key.as_str()] {
-            assert!(matches!(
-                Certificate::from_pem(text),
-                Err(Error::NoCertificate)
-            ));
-            assert!(matches!(
-                Certificate::all_from_pem(text),
-                Err(Error::NoCertificate)
-            ));
+            assert!(matches!(Certificate::from_pem(text), Err(Error::NoCertificate)));
+            assert!(matches!(Certificate::all_from_pem(text), Err(Error::NoCertificate)));
         }
         let short = &whole[..whole.len() / 2];
         let second_damaged = format!("{whole}{}", whole.replacen("MII", "????", 1));

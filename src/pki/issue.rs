@@ -31,23 +31,12 @@ pub fn root(organization: &str, now: Timestamp) -> Result<Root, Error> {
     let start = now.as_second() - BACKDATE;
     let mut params = params(start, start + ROOT_DAYS * DAY)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, organization);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Root CA");
+    params.distinguished_name.push(DnType::OrganizationName, organization);
+    params.distinguished_name.push(DnType::CommonName, "Root CA");
 
     let signer = Signer::generate()?;
-    let cert_pem = params
-        .self_signed(&signer.0)
-        .map_err(|error| Error::issue(&error))?
-        .pem();
-    Ok(Root {
-        certificate: Certificate::from_pem(&cert_pem)?,
-        cert_pem,
-        key: Some(signer.pem()),
-    })
+    let cert_pem = params.self_signed(&signer.0).map_err(|error| Error::issue(&error))?.pem();
+    Ok(Root { certificate: Certificate::from_pem(&cert_pem)?, cert_pem, key: Some(signer.pem()) })
 }
 
 /// Makes the intermediate CA of a cluster under `root`: the root's organisation, `CN=Intermediate
@@ -69,16 +58,13 @@ pub fn intermediate(
 ) -> Result<Cacerts, Error> {
     for name in [cluster, namespace] {
         if !is_label(name) {
-            return Err(Error::Label {
-                name: name.to_owned(),
-            });
+            return Err(Error::Label { name: name.to_owned() });
         }
     }
     let above = &root.certificate;
     chain::check_signer(above, 1, now)?;
-    let key = root.key.as_ref().ok_or_else(|| Error::OfflineRoot {
-        subject: above.subject.clone(),
-    })?;
+    let key =
+        root.key.as_ref().ok_or_else(|| Error::OfflineRoot { subject: above.subject.clone() })?;
     if !key.matches(above)? {
         return Err(Error::KeyMismatch {
             key: Place::Entry("root-key.pem"),
@@ -91,34 +77,22 @@ pub fn intermediate(
     let mut params = params(start, end)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     if let Some(organization) = &above.organization {
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, organization);
+        params.distinguished_name.push(DnType::OrganizationName, organization);
     }
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Intermediate CA");
-    params
-        .distinguished_name
-        .push(DnType::LocalityName, cluster);
+    params.distinguished_name.push(DnType::CommonName, "Intermediate CA");
+    params.distinguished_name.push(DnType::LocalityName, cluster);
     let dns = format!("istiod.{namespace}.svc");
-    params.subject_alt_names = vec![SanType::DnsName(
-        dns.try_into().map_err(|error| Error::issue(&error))?,
-    )];
+    params.subject_alt_names =
+        vec![SanType::DnsName(dns.try_into().map_err(|error| Error::issue(&error))?)];
     // Without an identifier in the root there is nothing to refer to.
     params.use_authority_key_identifier_extension = above.subject_key_id.is_some();
 
-    let subject_problem = || Error::RootSubject {
-        subject: above.subject.clone(),
-    };
+    let subject_problem = || Error::RootSubject { subject: above.subject.clone() };
     let root_signer = key.signer()?;
     let issuer = Issuer::from_ca_cert_der(&above.der().into(), &root_signer.0)
         .map_err(|_| subject_problem())?;
     let signer = Signer::generate()?;
-    let ca_cert = params
-        .signed_by(&signer.0, &issuer)
-        .map_err(|error| Error::issue(&error))?
-        .pem();
+    let ca_cert = params.signed_by(&signer.0, &issuer).map_err(|error| Error::issue(&error))?.pem();
     let certificate = Certificate::from_pem(&ca_cert)?;
     // rcgen keeps one attribute of a kind; verifiers compare the encoded names.
     if certificate.parsed()?.issuer().as_raw() != above.parsed()?.subject().as_raw() {
@@ -126,12 +100,8 @@ pub fn intermediate(
     }
 
     let cert_chain = concat(&ca_cert, &root.cert_pem);
-    let cacerts = Cacerts {
-        ca_cert,
-        ca_key: signer.pem(),
-        root_cert: root.cert_pem.clone(),
-        cert_chain,
-    };
+    let cacerts =
+        Cacerts { ca_cert, ca_key: signer.pem(), root_cert: root.cert_pem.clone(), cert_chain };
     cacerts.verify(above, now)?;
     Ok(cacerts)
 }
@@ -172,10 +142,7 @@ fn check_organization(organization: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::Organization {
-        organization: organization.to_owned(),
-        reason,
-    })
+    Err(Error::Organization { organization: organization.to_owned(), reason })
 }
 
 /// Two PEM texts, one after the other, also where the first lacks its last newline.
@@ -225,45 +192,29 @@ mod tests {
         assert!(certificate.subject_key_id.is_some());
         assert_eq!(usages(certificate), "Key Cert Sign, CRL Sign");
         assert!(root.key.unwrap().matches(certificate).unwrap());
-        certificate
-            .parsed()
-            .unwrap()
-            .verify_signature(None)
-            .unwrap();
+        certificate.parsed().unwrap().verify_signature(None).unwrap();
     }
 
     #[test]
     fn an_intermediate_is_what_it_should_be() {
         let root = made();
         let (cacerts, certificate) = under(&root);
-        assert_eq!(
-            certificate.subject,
-            "O=Example Ltd, CN=Intermediate CA, L=east-1"
-        );
+        assert_eq!(certificate.subject, "O=Example Ltd, CN=Intermediate CA, L=east-1");
         assert_eq!(certificate.issuer, root.certificate.subject);
         assert_eq!(certificate.not_before, at("2026-05-01T11:55:00Z"));
         assert_eq!(certificate.not_after, at("2028-04-30T11:55:00Z"));
         assert_eq!((certificate.is_ca, certificate.path_len), (true, Some(0)));
         assert_eq!(certificate.key_algorithm, "ECDSA P-256");
         assert_eq!(usages(&certificate), "Key Cert Sign, CRL Sign");
-        assert_eq!(
-            certificate.authority_key_id,
-            root.certificate.subject_key_id
-        );
+        assert_eq!(certificate.authority_key_id, root.certificate.subject_key_id);
         assert_ne!(certificate.subject_key_id, root.certificate.subject_key_id);
         let parsed = certificate.parsed().unwrap();
         let names = parsed.subject_alternative_name().unwrap().unwrap();
-        assert_eq!(
-            names.value.general_names,
-            [GeneralName::DNSName("istiod.istio-system.svc")]
-        );
+        assert_eq!(names.value.general_names, [GeneralName::DNSName("istiod.istio-system.svc")]);
         let above = root.certificate.parsed().unwrap();
         parsed.verify_signature(Some(above.public_key())).unwrap();
 
-        assert_eq!(
-            cacerts.cert_chain,
-            format!("{}{}", cacerts.ca_cert, root.cert_pem)
-        );
+        assert_eq!(cacerts.cert_chain, format!("{}{}", cacerts.ca_cert, root.cert_pem));
         assert_eq!(cacerts.root_cert, root.cert_pem);
     }
 
@@ -296,15 +247,9 @@ mod tests {
     fn dates_stay_inside_the_root() {
         let root = made();
         let late = intermediate(&root, "a", "b", at("2036-01-01T00:00:00Z")).unwrap();
-        assert_eq!(
-            late.certificate().unwrap().not_after,
-            root.certificate.not_after
-        );
+        assert_eq!(late.certificate().unwrap().not_after, root.certificate.not_after);
         let early = intermediate(&root, "a", "b", at("2026-05-01T11:56:00Z")).unwrap();
-        assert_eq!(
-            early.certificate().unwrap().not_before,
-            root.certificate.not_before
-        );
+        assert_eq!(early.certificate().unwrap().not_before, root.certificate.not_before);
     }
 
     #[test]
@@ -321,16 +266,10 @@ mod tests {
 
     #[test]
     fn an_offline_root_or_the_key_of_another_signs_nothing() {
-        let offline = Root {
-            key: None,
-            ..made()
-        };
+        let offline = Root { key: None, ..made() };
         let error = intermediate(&offline, "a", "b", at(NOW)).unwrap_err();
         assert!(matches!(error, Error::OfflineRoot { .. }), "{error}");
-        let mixed = Root {
-            key: made().key,
-            ..made()
-        };
+        let mixed = Root { key: made().key, ..made() };
         let error = intermediate(&mixed, "a", "b", at(NOW)).unwrap_err();
         assert!(matches!(error, Error::KeyMismatch { .. }), "{error}");
     }
@@ -345,10 +284,7 @@ mod tests {
         }
         for organization in ["", "  ", "a\nb", &"a".repeat(65)] {
             let error = root(organization, at(NOW)).unwrap_err();
-            assert!(
-                matches!(error, Error::Organization { .. }),
-                "{organization}: {error}"
-            );
+            assert!(matches!(error, Error::Organization { .. }), "{organization}: {error}");
         }
         let umlauts = "\u{c4}".repeat(64);
         let root = root(&umlauts, at(NOW)).unwrap();
@@ -359,15 +295,9 @@ mod tests {
     fn the_root_of_the_seed_signs() {
         let root = Store::open(seed_certs()).root().unwrap().unwrap();
         let (cacerts, certificate) = under(&root);
-        assert_eq!(
-            certificate.subject,
-            "O=Example, CN=Intermediate CA, L=east-1"
-        );
+        assert_eq!(certificate.subject, "O=Example, CN=Intermediate CA, L=east-1");
         assert_eq!(certificate.key_algorithm, "ECDSA P-256");
-        assert_eq!(
-            certificate.authority_key_id,
-            root.certificate.subject_key_id
-        );
+        assert_eq!(certificate.authority_key_id, root.certificate.subject_key_id);
         assert_eq!(certificate.not_after, at("2028-04-30T11:55:00Z"));
         cacerts.verify(&root.certificate, at(NOW)).unwrap();
     }
@@ -385,10 +315,7 @@ mod tests {
             let (parsed, above) = (issued.parsed().unwrap(), root.certificate.parsed().unwrap());
             assert_eq!(parsed.issuer().as_raw(), above.subject().as_raw(), "{key}");
             parsed.verify_signature(Some(above.public_key())).unwrap();
-            assert_eq!(
-                issued.authority_key_id, root.certificate.subject_key_id,
-                "{key}"
-            );
+            assert_eq!(issued.authority_key_id, root.certificate.subject_key_id, "{key}");
             assert_eq!(issued.organization.as_deref(), Some("Example"), "{key}");
         }
     }
@@ -404,10 +331,7 @@ mod tests {
             Error::CannotSign { reason, .. } => reason,
             other => panic!("{other}"),
         };
-        assert_eq!(
-            reason(refused("p256-pathlen-0-root.cert.pem")),
-            CannotSign::PathLength
-        );
+        assert_eq!(reason(refused("p256-pathlen-0-root.cert.pem")), CannotSign::PathLength);
         assert_eq!(reason(refused("p256-not-a-ca.cert.pem")), CannotSign::NotCa);
         let error = refused("p256-two-dc-root.cert.pem");
         assert!(matches!(error, Error::RootSubject { .. }), "{error}");
@@ -416,10 +340,7 @@ mod tests {
     #[test]
     fn a_root_file_without_its_last_newline_still_makes_a_chain() {
         let root = made();
-        let root = Root {
-            cert_pem: root.cert_pem.trim_end().to_owned(),
-            ..root
-        };
+        let root = Root { cert_pem: root.cert_pem.trim_end().to_owned(), ..root };
         let (cacerts, certificate) = under(&root);
         let chain = Certificate::all_from_pem(&cacerts.cert_chain).unwrap();
         assert_eq!(chain, [certificate, root.certificate]);
@@ -428,14 +349,7 @@ mod tests {
     #[test]
     fn no_error_and_no_debug_output_shows_a_key() {
         let root = made();
-        let secret = root
-            .key
-            .as_ref()
-            .map(KeyPem::as_str)
-            .unwrap()
-            .lines()
-            .nth(1)
-            .unwrap();
+        let secret = root.key.as_ref().map(KeyPem::as_str).unwrap().lines().nth(1).unwrap();
         let (cacerts, _) = under(&root);
         let shown = format!("{root:?} {cacerts:?}");
         assert!(!shown.contains(secret));

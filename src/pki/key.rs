@@ -67,9 +67,7 @@ pub(super) struct Signer(pub(super) KeyPair);
 impl Signer {
     /// A new ECDSA P-256 key.
     pub(super) fn generate() -> Result<Self, Error> {
-        KeyPair::generate()
-            .map(Self)
-            .map_err(|error| Error::issue(&error))
+        KeyPair::generate().map(Self).map_err(|error| Error::issue(&error))
     }
 
     /// The key as a PKCS#8 PEM block.
@@ -110,9 +108,7 @@ fn decode(pem: &str) -> Result<(Kind, Zeroizing<Vec<u8>>), Error> {
     let mut lines = pem.lines().map(str::trim);
     let kind = loop {
         let line = lines.next().ok_or(Error::NoKey)?;
-        let label = line
-            .strip_prefix("-----BEGIN ")
-            .and_then(|rest| rest.strip_suffix("-----"));
+        let label = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----"));
         match label {
             Some("PRIVATE KEY") => break Kind::Pkcs8,
             Some("RSA PRIVATE KEY") => break Kind::Pkcs1,
@@ -160,10 +156,7 @@ fn tlv(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     match significant {
         [] => out.push(0),
         [short @ ..0x80] => out.push(*short),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a usize has at most 8 bytes"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "a usize has at most 8 bytes")]
         long => {
             out.push(0x80 | long.len() as u8);
             out.extend_from_slice(long);
@@ -191,26 +184,10 @@ mod tests {
     #[test]
     fn every_encoding_is_read_and_matched() {
         for (name, own, other) in [
-            (
-                "rsa-2048-pkcs1.key.pem",
-                "rsa-2048-root.cert.pem",
-                "p384-root.cert.pem",
-            ),
-            (
-                "rsa-2048-pkcs8.key.pem",
-                "rsa-2048-root.cert.pem",
-                "p384-root.cert.pem",
-            ),
-            (
-                "p256-sec1.key.pem",
-                "p256-two-dc-root.cert.pem",
-                "rsa-2048-root.cert.pem",
-            ),
-            (
-                "p384-sec1.key.pem",
-                "p384-root.cert.pem",
-                "p256-two-dc-root.cert.pem",
-            ),
+            ("rsa-2048-pkcs1.key.pem", "rsa-2048-root.cert.pem", "p384-root.cert.pem"),
+            ("rsa-2048-pkcs8.key.pem", "rsa-2048-root.cert.pem", "p384-root.cert.pem"),
+            ("p256-sec1.key.pem", "p256-two-dc-root.cert.pem", "rsa-2048-root.cert.pem"),
+            ("p384-sec1.key.pem", "p384-root.cert.pem", "p256-two-dc-root.cert.pem"),
         ] {
             assert!(key(name).matches(&certificate(own)).unwrap(), "{name}");
             assert!(!key(name).matches(&certificate(other)).unwrap(), "{name}");
@@ -220,43 +197,21 @@ mod tests {
     #[test]
     fn a_key_from_windows_is_read() {
         let pem = throwaway("rsa-2048-pkcs1.key.pem").replace('\n', "\r\n");
-        assert!(
-            KeyPem::from(pem)
-                .matches(&certificate("rsa-2048-root.cert.pem"))
-                .unwrap()
-        );
+        assert!(KeyPem::from(pem).matches(&certificate("rsa-2048-root.cert.pem")).unwrap());
     }
 
     #[test]
     fn a_key_that_cannot_be_used_is_told_apart() {
         let problem = |pem: String| KeyPem::from(pem).signer().err().unwrap();
-        for name in [
-            "rsa-2048-pkcs1-encrypted.key.pem",
-            "rsa-2048-pkcs8-encrypted.key.pem",
-        ] {
-            assert!(
-                matches!(problem(throwaway(name)), Error::EncryptedKey),
-                "{name}"
-            );
+        for name in ["rsa-2048-pkcs1-encrypted.key.pem", "rsa-2048-pkcs8-encrypted.key.pem"] {
+            assert!(matches!(problem(throwaway(name)), Error::EncryptedKey), "{name}");
         }
-        assert!(matches!(
-            problem(throwaway("p521-pkcs8.key.pem")),
-            Error::UnsupportedKey
-        ));
-        assert!(matches!(
-            problem(throwaway("p384-root.cert.pem")),
-            Error::NoKey
-        ));
+        assert!(matches!(problem(throwaway("p521-pkcs8.key.pem")), Error::UnsupportedKey));
+        assert!(matches!(problem(throwaway("p384-root.cert.pem")), Error::NoKey));
         assert!(matches!(problem(String::new()), Error::NoKey));
         let whole = throwaway("rsa-2048-pkcs8.key.pem");
-        assert!(matches!(
-            problem(whole[..whole.len() / 2].to_owned()),
-            Error::BadKey
-        ));
-        assert!(matches!(
-            problem(whole.replacen("MII", "?II", 1)),
-            Error::BadKey
-        ));
+        assert!(matches!(problem(whole[..whole.len() / 2].to_owned()), Error::BadKey));
+        assert!(matches!(problem(whole.replacen("MII", "?II", 1)), Error::BadKey));
     }
 
     #[test]

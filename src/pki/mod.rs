@@ -274,19 +274,14 @@ pub enum Error {
 
 impl Error {
     fn issue(error: &dyn fmt::Display) -> Self {
-        Self::Issue {
-            detail: error.to_string(),
-        }
+        Self::Issue { detail: error.to_string() }
     }
 
     /// Adds where the problem is. Problems of files carry their path already.
     fn at(self, place: Place) -> Self {
         match self {
             Self::Files(_) | Self::At { .. } => self,
-            _ => Self::At {
-                place,
-                source: Box::new(self),
-            },
+            _ => Self::At { place, source: Box::new(self) },
         }
     }
 }

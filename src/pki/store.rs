@@ -59,10 +59,9 @@ impl Store {
         }
         let Some(cert_pem) = cert_pem else {
             return match key {
-                Some(_) => Err(Error::RootKeyWithoutCertificate {
-                    key: key_path,
-                    certificate: path,
-                }),
+                Some(_) => {
+                    Err(Error::RootKeyWithoutCertificate { key: key_path, certificate: path })
+                }
                 None => Ok(None),
             };
         };
@@ -78,11 +77,7 @@ impl Store {
                 certificate: Place::File(path),
             });
         }
-        Ok(Some(Root {
-            certificate,
-            cert_pem,
-            key,
-        }))
+        Ok(Some(Root { certificate, cert_pem, key }))
     }
 
     /// Keeps a new root: `root-key.pem`, unless it has none, and `root-cert.pem`. When this is
@@ -146,10 +141,7 @@ impl Store {
         for slot in &slots {
             slot.settle()?;
         }
-        let slot = slots
-            .iter()
-            .find(|slot| slot.live.exists())
-            .unwrap_or(&slots[0]);
+        let slot = slots.iter().find(|slot| slot.live.exists()).unwrap_or(&slots[0]);
         slot.replace(cacerts)?;
         Ok(slot.live.clone())
     }
@@ -162,11 +154,7 @@ impl Store {
             && !certificate.exists()
             && self.dir.join(ROOT_KEY_FILE).exists()
             && self.root().is_ok();
-        if interrupted {
-            Ok(files::rename(&pending, &certificate)?)
-        } else {
-            Ok(())
-        }
+        if interrupted { Ok(files::rename(&pending, &certificate)?) } else { Ok(()) }
     }
 
     fn read(&self, name: &str) -> Result<(PathBuf, Option<String>), Error> {
@@ -178,9 +166,7 @@ impl Store {
     /// Where the intermediate of a cluster may be, in order.
     fn slots(&self, cluster: &str, context: &str) -> Result<Vec<Slot>, Error> {
         if !is_label(cluster) {
-            return Err(Error::Label {
-                name: cluster.to_owned(),
-            });
+            return Err(Error::Label { name: cluster.to_owned() });
         }
         let mut slots = vec![Slot::new(&self.dir, cluster)];
         // A context such as an ARN never was a directory, nor one too long for a file name.
@@ -222,11 +208,7 @@ impl Slot {
             }
         }
         let cause = files::Cause::Other("it keeps changing while it is read".to_owned());
-        Err(files::Error::Read {
-            path: self.live.clone(),
-            cause,
-        }
-        .into())
+        Err(files::Error::Read { path: self.live.clone(), cause }.into())
     }
 
     /// The directory to read.
@@ -306,21 +288,15 @@ impl Generation {
         let inode = std::os::unix::fs::MetadataExt::ino(metadata);
         #[cfg(not(unix))]
         let inode = 0;
-        Ok(Self {
-            dir: dir.to_owned(),
-            modified: metadata.modified()?,
-            inode,
-        })
+        Ok(Self { dir: dir.to_owned(), modified: metadata.modified()?, inode })
     }
 }
 
 /// Reads the four files in `dir`, which errors call `live`.
 fn read_dir(dir: &Path, live: &Path) -> Result<Cacerts, Error> {
     let file = |name: &'static str| -> Result<String, Error> {
-        files::read(&dir.join(name))?.ok_or_else(|| Error::IncompleteIntermediate {
-            dir: live.to_owned(),
-            file: name,
-        })
+        files::read(&dir.join(name))?
+            .ok_or_else(|| Error::IncompleteIntermediate { dir: live.to_owned(), file: name })
     };
     Ok(Cacerts {
         ca_cert: file(CA_CERT)?,

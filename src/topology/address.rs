@@ -12,10 +12,7 @@ pub(crate) struct BadAddress {
 }
 
 fn bad<T>(reason: impl Into<String>, hint: Option<String>) -> Result<T, BadAddress> {
-    Err(BadAddress {
-        reason: reason.into(),
-        hint,
-    })
+    Err(BadAddress { reason: reason.into(), hint })
 }
 
 /// A host and its port, if it has one.
@@ -25,9 +22,7 @@ type HostPort = (GatewayHost, Option<u16>);
 /// `proxied` says that a proxy opens the connection, to which a loopback address is its own.
 pub(crate) fn server_url(text: &str, proxied: bool) -> Result<String, BadAddress> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        let hint = host_port(text)
-            .ok()
-            .map(|_| format!("write `https://{text}`"));
+        let hint = host_port(text).ok().map(|_| format!("write `https://{text}`"));
         return bad("it is no URL", hint);
     };
     if !scheme.eq_ignore_ascii_case("https") {
@@ -49,15 +44,10 @@ pub(crate) fn server_url(text: &str, proxied: bool) -> Result<String, BadAddress
 /// The URL of a proxy, of the kinds that Kubernetes clients speak (client-go, `proxy-url`).
 pub(crate) fn proxy_url(text: &str) -> Result<String, BadAddress> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        let hint = host_port(text)
-            .ok()
-            .map(|_| format!("write `http://{text}`"));
+        let hint = host_port(text).ok().map(|_| format!("write `http://{text}`"));
         return bad("it is no URL", hint);
     };
-    if !["http", "https", "socks5"]
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
+    if !["http", "https", "socks5"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return bad(
             format!("`{scheme}` is no kind of proxy that Kubernetes clients know"),
             Some("write a URL that starts with `http://`, `https://` or `socks5://`".to_owned()),
@@ -81,10 +71,7 @@ pub(crate) fn gateway(text: &str) -> Result<GatewayAddress, BadAddress> {
             None,
         );
     }
-    Ok(GatewayAddress {
-        host,
-        port: port.unwrap_or(GATEWAY_PORT),
-    })
+    Ok(GatewayAddress { host, port: port.unwrap_or(GATEWAY_PORT) })
 }
 
 /// A host name or an IP address without a port.
@@ -144,10 +131,7 @@ fn host_port(text: &str) -> Result<HostPort, BadAddress> {
 fn parse_port(text: &str) -> Result<u16, BadAddress> {
     match text.parse::<u16>() {
         Ok(port) if port > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
-        _ => bad(
-            format!("`{}` is no port", super::label::shortened(text)),
-            None,
-        ),
+        _ => bad(format!("`{}` is no port", super::label::shortened(text)), None),
     }
 }
 
@@ -157,16 +141,12 @@ fn is_host_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let last_is_number = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let last_is_number =
+        name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     (1..=253).contains(&name.len()) && name.split('.').all(label) && !last_is_number
 }
 
@@ -193,11 +173,7 @@ mod tests {
 
     #[test]
     fn a_server_is_an_https_url_that_peers_can_reach() {
-        for good in [
-            "https://10.0.0.1:6443",
-            "https://[fd00::1]:6443",
-            "https://a.b/k8s/c-1",
-        ] {
+        for good in ["https://10.0.0.1:6443", "https://[fd00::1]:6443", "https://a.b/k8s/c-1"] {
             assert_eq!(server_url(good, false).unwrap(), good);
         }
         assert_eq!(server_url("https://a.b/", false).unwrap(), "https://a.b");
@@ -205,46 +181,19 @@ mod tests {
             hint(server_url("10.0.0.1:6443", false)).unwrap(),
             "write `https://10.0.0.1:6443`"
         );
-        assert!(
-            hint(server_url("http://a.b", false))
-                .unwrap()
-                .contains("https://")
-        );
-        assert!(
-            server_url("https://bob:pw@a.b", false)
-                .unwrap_err()
-                .reason
-                .contains("secrets")
-        );
-        for bad in [
-            "https://",
-            "https://a b",
-            "https://a:0",
-            "https://a?x",
-            "https://999.1.1.1",
-        ] {
+        assert!(hint(server_url("http://a.b", false)).unwrap().contains("https://"));
+        assert!(server_url("https://bob:pw@a.b", false).unwrap_err().reason.contains("secrets"));
+        for bad in ["https://", "https://a b", "https://a:0", "https://a?x", "https://999.1.1.1"] {
             assert!(server_url(bad, false).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_loopback_server_is_refused_unless_a_proxy_opens_the_connection() {
-        for own in [
-            "127.0.0.1",
-            "127.9.9.9",
-            "localhost",
-            "[::1]",
-            "0.0.0.0",
-            "[::ffff:127.0.0.1]",
-        ] {
+        for own in ["127.0.0.1", "127.9.9.9", "localhost", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]"]
+        {
             let url = format!("https://{own}:6443");
-            assert!(
-                server_url(&url, false)
-                    .unwrap_err()
-                    .reason
-                    .contains("own address"),
-                "{url}"
-            );
+            assert!(server_url(&url, false).unwrap_err().reason.contains("own address"), "{url}");
             assert!(server_url(&url, true).is_ok(), "{url}");
         }
     }
@@ -293,9 +242,6 @@ mod tests {
     #[test]
     fn a_tls_server_name_has_no_port() {
         assert_eq!(host("api.example.com").unwrap(), "api.example.com");
-        assert_eq!(
-            hint(host("api.example.com:6443")).unwrap(),
-            "write `api.example.com`"
-        );
+        assert_eq!(hint(host("api.example.com:6443")).unwrap(), "write `api.example.com`");
     }
 }

@@ -147,23 +147,15 @@ pub enum Error {
 }
 
 fn in_context(context: Option<&str>) -> String {
-    context.map_or_else(String::new, |context| {
-        format!(" in context `{}`", shortened(context))
-    })
+    context.map_or_else(String::new, |context| format!(" in context `{}`", shortened(context)))
 }
 
 fn subject(key: &str) -> String {
-    if key.is_empty() {
-        "the file".to_owned()
-    } else {
-        format!("`{}`", shortened(key))
-    }
+    if key.is_empty() { "the file".to_owned() } else { format!("`{}`", shortened(key)) }
 }
 
 fn also(other: Option<&Place>) -> String {
-    other.map_or_else(String::new, |place| {
-        format!(", the other one in line {}", place.line)
-    })
+    other.map_or_else(String::new, |place| format!(", the other one in line {}", place.line))
 }
 
 /// The words in backticks, with commas between them.
@@ -203,21 +195,18 @@ impl Error {
                  to start from"
                     .to_owned(),
             ),
-            Self::UnknownKey {
-                meant: Some(key), ..
-            } => Some(format!("did you mean `{key}`?")),
-            Self::UnknownKey {
-                key, context: None, ..
-            } if key == "apiVersion" || key == "kind" => Some(
-                "a topology is no Kubernetes object: it holds `mesh_id` and `contexts`, and \
+            Self::UnknownKey { meant: Some(key), .. } => Some(format!("did you mean `{key}`?")),
+            Self::UnknownKey { key, context: None, .. } if key == "apiVersion" || key == "kind" => {
+                Some(
+                    "a topology is no Kubernetes object: it holds `mesh_id` and `contexts`, and \
                      an IstioOperator belongs in base.yaml"
-                    .to_owned(),
-            ),
+                        .to_owned(),
+                )
+            }
             Self::UnknownKey { known, .. } => Some(format!("the keys here are {}", quoted(known))),
-            Self::DuplicateContext { place, first, .. } => Some(format!(
-                "keep one of the lines {} and {}",
-                first.line, place.line
-            )),
+            Self::DuplicateContext { place, first, .. } => {
+                Some(format!("keep one of the lines {} and {}", first.line, place.line))
+            }
             Self::MissingMeshId { .. } => {
                 Some("add a line such as `mesh_id: my-mesh` at the top".to_owned())
             }
@@ -241,10 +230,9 @@ impl Error {
                 "a selector is a context, `/regex/`, or either of them after `^` to leave it out"
                     .to_owned(),
             ),
-            Self::NoMatch {
-                meant: Some(context),
-                ..
-            } => Some(format!("did you mean `{context}`?")),
+            Self::NoMatch { meant: Some(context), .. } => {
+                Some(format!("did you mean `{context}`?"))
+            }
             Self::NoMatch { contexts, .. } | Self::NothingSelected { contexts, .. } => {
                 Some(format!("the contexts are {}", quoted(contexts)))
             }

@@ -45,30 +45,19 @@ const SYNONYMS: &[(&str, &str)] = &[
 const ALIKE: f64 = 0.7;
 
 fn folded(word: &str) -> String {
-    word.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
+    word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// The word of `known` that `word` was probably meant to be.
 pub(crate) fn meant<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = folded(word);
-    let synonym = SYNONYMS
-        .iter()
-        .find(|(other, _)| *other == word)
-        .map(|(_, key)| *key);
+    let synonym = SYNONYMS.iter().find(|(other, _)| *other == word).map(|(_, key)| *key);
     if let Some(key) = known.iter().find(|key| Some(**key) == synonym) {
         return Some(key);
     }
     known
         .iter()
-        .map(|key| {
-            (
-                strsim::normalized_damerau_levenshtein(&word, &folded(key)),
-                *key,
-            )
-        })
+        .map(|key| (strsim::normalized_damerau_levenshtein(&word, &folded(key)), *key))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, key)| key)

@@ -75,12 +75,7 @@ pub(crate) fn shortened(value: &str) -> String {
     if value.chars().count() <= 80 {
         return value.chars().map(clean).collect();
     }
-    value
-        .chars()
-        .take(60)
-        .map(clean)
-        .chain("...".chars())
-        .collect()
+    value.chars().take(60).map(clean).chain("...".chars()).collect()
 }
 
 fn length(value: &str, max: usize) -> Result<(), NameRule> {
@@ -88,30 +83,19 @@ fn length(value: &str, max: usize) -> Result<(), NameRule> {
         return Err(NameRule::Empty);
     }
     let length = value.chars().count();
-    if length > max {
-        Err(NameRule::TooLong { length, max })
-    } else {
-        Ok(())
-    }
+    if length > max { Err(NameRule::TooLong { length, max }) } else { Ok(()) }
 }
 
 fn ends_alphanumeric(value: &str) -> bool {
     let bytes = value.as_bytes();
-    [bytes.first(), bytes.last()]
-        .into_iter()
-        .flatten()
-        .all(u8::is_ascii_alphanumeric)
+    [bytes.first(), bytes.last()].into_iter().flatten().all(u8::is_ascii_alphanumeric)
 }
 
 fn label_value(value: &str) -> Result<(), NameRule> {
     length(value, MAX_LABEL)?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     let valid = value.bytes().all(allowed) && ends_alphanumeric(value);
-    if valid {
-        Ok(())
-    } else {
-        Err(NameRule::LabelValue)
-    }
+    if valid { Ok(()) } else { Err(NameRule::LabelValue) }
 }
 
 fn is_dns_label(value: &str) -> bool {
@@ -121,20 +105,12 @@ fn is_dns_label(value: &str) -> bool {
 
 fn dns_label(value: &str) -> Result<(), NameRule> {
     length(value, MAX_LABEL)?;
-    if is_dns_label(value) {
-        Ok(())
-    } else {
-        Err(NameRule::DnsLabel)
-    }
+    if is_dns_label(value) { Ok(()) } else { Err(NameRule::DnsLabel) }
 }
 
 fn dns_subdomain(value: &str) -> Result<(), NameRule> {
     length(value, MAX_SUBDOMAIN)?;
-    if value.split('.').all(is_dns_label) {
-        Ok(())
-    } else {
-        Err(NameRule::DnsSubdomain)
-    }
+    if value.split('.').all(is_dns_label) { Ok(()) } else { Err(NameRule::DnsSubdomain) }
 }
 
 fn cluster_name(value: &str) -> Result<(), NameRule> {
@@ -146,11 +122,7 @@ fn cluster_name(value: &str) -> Result<(), NameRule> {
 
 fn context_name(value: &str) -> Result<(), NameRule> {
     length(value, MAX_CONTEXT)?;
-    if value.chars().any(char::is_control) {
-        Err(NameRule::Control)
-    } else {
-        Ok(())
-    }
+    if value.chars().any(char::is_control) { Err(NameRule::Control) } else { Ok(()) }
 }
 
 macro_rules! name {
@@ -295,9 +267,8 @@ mod tests {
         for good in ["mymeshname", "mesh1", "My_Mesh.v2", &"a".repeat(63)] {
             assert!(MeshId::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "", ".", "..", "../x", "a/b", "a\\b", "-a", "a-", ".hidden", "a b", "é", "a\n",
-        ] {
+        for bad in ["", ".", "..", "../x", "a/b", "a\\b", "-a", "a-", ".hidden", "a b", "é", "a\n"]
+        {
             assert!(MeshId::new(bad).is_err(), "{bad:?}");
         }
         assert_eq!(
@@ -306,36 +277,18 @@ mod tests {
              it must start and end with a letter or digit"
         );
         let long = MeshId::new("m".repeat(300)).unwrap_err().to_string();
-        assert!(
-            long.contains("it has 300 characters, 63 are allowed"),
-            "{long}"
-        );
-        assert!(
-            long.len() < 200,
-            "a long value is not repeated in full: {long}"
-        );
+        assert!(long.contains("it has 300 characters, 63 are allowed"), "{long}");
+        assert!(long.len() < 200, "a long value is not repeated in full: {long}");
     }
 
     #[test]
     fn cluster_names_are_labels_and_never_istios_default() {
-        for bad in [
-            "",
-            "Kubernetes",
-            "kubernetes",
-            "Shop",
-            "a_b",
-            "a.b",
-            "-a",
-            &"a".repeat(64),
-        ] {
+        for bad in ["", "Kubernetes", "kubernetes", "Shop", "a_b", "a.b", "-a", &"a".repeat(64)] {
             assert!(ClusterName::new(bad).is_err(), "{bad:?}");
         }
         assert!(ClusterName::new("shop-east1").is_ok());
         let reserved = ClusterName::new("Kubernetes").unwrap_err().to_string();
-        assert!(
-            reserved.contains("Istio's name of every cluster that has none"),
-            "{reserved}"
-        );
+        assert!(reserved.contains("Istio's name of every cluster that has none"), "{reserved}");
     }
 
     #[test]
@@ -345,12 +298,7 @@ mod tests {
         }
         for bad in ["", "a\u{1b}[2J", "a\nb"] {
             assert!(ContextName::new(bad).is_err(), "{bad:?}");
-            assert!(
-                !ContextName::new(bad)
-                    .unwrap_err()
-                    .to_string()
-                    .contains('\u{1b}')
-            );
+            assert!(!ContextName::new(bad).unwrap_err().to_string().contains('\u{1b}'));
         }
     }
 

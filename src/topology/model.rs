@@ -27,9 +27,7 @@ pub struct Topology {
 impl Topology {
     /// The member of that context.
     pub fn member(&self, context: &str) -> Option<&Member> {
-        self.members
-            .iter()
-            .find(|member| member.context.as_str() == context)
+        self.members.iter().find(|member| member.context.as_str() == context)
     }
 
     /// The contexts, in the order of the file.

@@ -55,10 +55,8 @@ pub fn resolve(
 
     let mut taken: BTreeSet<ClusterName> = owners.into_keys().collect();
     taken.extend(pinned.values().cloned());
-    let unnamed: Vec<_> = topology
-        .contexts()
-        .filter(|context| !names.contains_key(context))
-        .collect();
+    let unnamed: Vec<_> =
+        topology.contexts().filter(|context| !names.contains_key(context)).collect();
     names.extend(unnamed.iter().copied().zip(distinct(&unnamed, taken)));
     Ok(topology
         .contexts()
@@ -95,13 +93,11 @@ pub(super) fn distinct(
     contexts
         .iter()
         .zip(&derived)
-        .map(|(context, name)| {
-            if unique.contains(name) {
-                name.clone()
-            } else {
-                hashed(&mut taken, name, context)
-            }
-        })
+        .map(
+            |(context, name)| {
+                if unique.contains(name) { name.clone() } else { hashed(&mut taken, name, context) }
+            },
+        )
         .collect()
 }
 
@@ -113,11 +109,7 @@ pub fn derive(context: &ContextName) -> ClusterName {
     let complete = label.len() <= MAX_LABEL && !label.is_empty();
     match ClusterName::new(label.clone()) {
         Ok(cluster) if complete => cluster,
-        _ => with_hash(
-            if label.is_empty() { "cluster" } else { &label },
-            context,
-            0,
-        ),
+        _ => with_hash(if label.is_empty() { "cluster" } else { &label }, context, 0),
     }
 }
 
@@ -132,9 +124,7 @@ fn cluster_part(context: &str) -> &str {
     }
     // GKE, by gcloud: gke_<project>_<location>_<name>; no project or location has an underscore
     if let Some(rest) = context.strip_prefix("gke_")
-        && let Some((_, name)) = rest
-            .split_once('_')
-            .and_then(|(_, rest)| rest.split_once('_'))
+        && let Some((_, name)) = rest.split_once('_').and_then(|(_, rest)| rest.split_once('_'))
     {
         return name;
     }
@@ -176,16 +166,10 @@ fn with_hash(name: &str, context: &ContextName, salt: u32) -> ClusterName {
         hasher.update(salt.to_be_bytes());
     }
     let digest = hasher.finalize();
-    let hash = digest
-        .iter()
-        .take(4)
-        .fold(0_u32, |hash, byte| (hash << 8) | u32::from(*byte));
+    let hash = digest.iter().take(4).fold(0_u32, |hash, byte| (hash << 8) | u32::from(*byte));
     let room = MAX_LABEL - 1 - HASH_DIGITS;
     let head: String = name.chars().take(room).collect();
-    ClusterName::trusted(format!(
-        "{}-{hash:0HASH_DIGITS$x}",
-        head.trim_end_matches('-')
-    ))
+    ClusterName::trusted(format!("{}-{hash:0HASH_DIGITS$x}", head.trim_end_matches('-')))
 }
 
 #[cfg(test)]
@@ -202,10 +186,7 @@ mod tests {
     fn topology(entries: &[(&str, Option<&str>)]) -> Topology {
         let mut text = "mesh_id: m\ncontexts:\n".to_owned();
         for (context, cluster) in entries {
-            text.extend([format!(
-                "  {}:\n    network: net\n",
-                serde_json::json!(context)
-            )]);
+            text.extend([format!("  {}:\n    network: net\n", serde_json::json!(context))]);
             if let Some(cluster) = cluster {
                 text.extend([format!("    cluster: {cluster}\n")]);
             }
@@ -225,19 +206,13 @@ mod tests {
         pinned: &[(&str, &str)],
     ) -> Result<Vec<String>, Error> {
         let names = resolve(&topology(entries), &pins(pinned))?;
-        Ok(names
-            .into_iter()
-            .map(|(_, name)| name.to_string())
-            .collect())
+        Ok(names.into_iter().map(|(_, name)| name.to_string()).collect())
     }
 
     #[test]
     fn names_are_what_the_usual_tools_call_the_cluster() {
         for (context, name) in [
-            (
-                "arn:aws:eks:eu-west-1:123456789012:cluster/shop-east",
-                "shop-east",
-            ),
+            ("arn:aws:eks:eu-west-1:123456789012:cluster/shop-east", "shop-east"),
             ("arn:aws-cn:eks:cn-north-1:1:cluster/Shop_East", "shop-east"),
             ("gke_my-project_europe-west1-b_shop", "shop"),
             ("gke_example.com:project_us-east1_shop-2", "shop-2"),
@@ -246,14 +221,8 @@ mod tests {
             ("alice@shop.eu-west-1.eksctl.io", "shop"),
             ("alice@example.com@shop.eu-west-1.eksctl.io", "shop"),
             ("kubernetes-admin@shop", "shop"),
-            (
-                "default/api-ocp-example-com:6443/kube:admin",
-                "api-ocp-example-com",
-            ),
-            (
-                "/api-ocp-example-com:6443/kube:admin",
-                "api-ocp-example-com",
-            ),
+            ("default/api-ocp-example-com:6443/kube:admin", "api-ocp-example-com"),
+            ("/api-ocp-example-com:6443/kube:admin", "api-ocp-example-com"),
             ("context-east-1", "context-east-1"),
             ("Docker Desktop", "docker-desktop"),
             ("--a__b..c--", "a-b-c"),
@@ -269,10 +238,7 @@ mod tests {
         assert!(derived("日本").starts_with("cluster-"));
         assert_ne!(derived("日本"), derived("東京"));
         let long = derived(&"a-very-long-name".repeat(9));
-        assert!(
-            long.len() <= 63 && long.starts_with("a-very-long-name"),
-            "{long}"
-        );
+        assert!(long.len() <= 63 && long.starts_with("a-very-long-name"), "{long}");
         assert_ne!(long, derived(&"a-very-long-name".repeat(10)));
     }
 
@@ -281,10 +247,7 @@ mod tests {
         let east = "arn:aws:eks:eu-west-1:1:cluster/shop";
         let west = "arn:aws:eks:eu-west-2:1:cluster/shop";
         let names = resolved(&[(east, None), (west, None), ("other", None)], &[]).unwrap();
-        assert!(
-            names[0].starts_with("shop-") && names[1].starts_with("shop-"),
-            "{names:?}"
-        );
+        assert!(names[0].starts_with("shop-") && names[1].starts_with("shop-"), "{names:?}");
         assert_ne!(names[0], names[1]);
         assert_eq!(names[2], "other");
         let swapped = resolved(&[(west, None), (east, None)], &[]).unwrap();
@@ -298,10 +261,7 @@ mod tests {
         assert_eq!(names[0], "shop");
         assert!(names[1].starts_with("shop-"));
         let names = resolved(&[(context, None)], &[("leaver", "shop")]).unwrap();
-        assert!(
-            names[0].starts_with("shop-"),
-            "a leaver's name is not given away: {names:?}"
-        );
+        assert!(names[0].starts_with("shop-"), "a leaver's name is not given away: {names:?}");
         let names = resolved(&[("a", Some("shop")), (context, None)], &[]).unwrap();
         assert_eq!(names[0], "shop");
         assert!(names[1].starts_with("shop-"));

@@ -39,30 +39,20 @@ pub fn parse(text: &str, file: &Path) -> Result<Topology, Error> {
     let mesh_id = match document.root.entry("mesh_id") {
         None => return Err(Error::MissingMeshId { place: start() }),
         Some(entry) if matches!(entry.node.value, Value::Null) => {
-            return Err(Error::MissingMeshId {
-                place: document.place(entry.mark),
-            });
+            return Err(Error::MissingMeshId { place: document.place(entry.mark) });
         }
         Some(entry) => {
-            let fields = Fields {
-                document: &document,
-                context: None,
-                node: &document.root,
-            };
+            let fields = Fields { document: &document, context: None, node: &document.root };
             fields
                 .checked("mesh_id", MeshId::new)?
-                .ok_or_else(|| Error::MissingMeshId {
-                    place: document.place(entry.mark),
-                })?
+                .ok_or_else(|| Error::MissingMeshId { place: document.place(entry.mark) })?
         }
     };
 
     let Some(contexts) = document.root.entry("contexts") else {
         return Err(Error::NoContexts { place: start() });
     };
-    let none = || Error::NoContexts {
-        place: document.place(contexts.mark),
-    };
+    let none = || Error::NoContexts { place: document.place(contexts.mark) };
     let entries = match &contexts.node.value {
         Value::Map(entries) if !entries.is_empty() => entries,
         Value::Map(_) | Value::Null => return Err(none()),
@@ -74,27 +64,15 @@ pub fn parse(text: &str, file: &Path) -> Result<Topology, Error> {
         .map(|entry| member(&document, entry, file, &mut notes))
         .collect::<Result<Vec<_>, _>>()?;
     notes.extend(network_notes(&members));
-    Ok(Topology {
-        mesh_id,
-        members,
-        file: file.to_owned(),
-        notes,
-    })
+    Ok(Topology { mesh_id, members, file: file.to_owned(), notes })
 }
 
 /// A context that is written twice is told as such.
 fn duplicate_context(error: YamlError) -> Error {
     match error {
-        YamlError::Duplicate {
-            place,
-            first,
-            key,
-            path,
-        } if path == ["contexts"] => Error::DuplicateContext {
-            place,
-            first,
-            context: key,
-        },
+        YamlError::Duplicate { place, first, key, path } if path == ["contexts"] => {
+            Error::DuplicateContext { place, first, context: key }
+        }
         other => other.into(),
     }
 }
@@ -133,10 +111,7 @@ fn known_keys(
     known: &'static [&'static str],
     context: Option<&str>,
 ) -> Result<(), Error> {
-    let Some(entry) = entries
-        .iter()
-        .find(|entry| !known.contains(&entry.key.as_str()))
-    else {
+    let Some(entry) = entries.iter().find(|entry| !known.contains(&entry.key.as_str())) else {
         return Ok(());
     };
     Err(Error::UnknownKey {
@@ -155,10 +130,8 @@ fn member(
     notes: &mut Vec<Note>,
 ) -> Result<Member, Error> {
     let place = document.place(entry.mark);
-    let context = ContextName::new(entry.key.as_str()).map_err(|cause| Error::BadContextName {
-        place: place.clone(),
-        cause,
-    })?;
+    let context = ContextName::new(entry.key.as_str())
+        .map_err(|cause| Error::BadContextName { place: place.clone(), cause })?;
     let entries: &[Entry] = match &entry.node.value {
         Value::Map(entries) => entries,
         Value::Null => &[],
@@ -179,16 +152,11 @@ fn member(
     };
     known_keys(document, entries, keys::CONTEXT, Some(&entry.key))?;
 
-    let fields = Fields {
-        document,
-        context: Some(&entry.key),
-        node: &entry.node,
-    };
+    let fields = Fields { document, context: Some(&entry.key), node: &entry.node };
     let proxy_url = fields.checked("proxy_url", |text| address::proxy_url(&text))?;
     let proxied = proxy_url.is_some();
-    let control_plane = fields
-        .checked("control_plane", |text| control_plane(&text))?
-        .unwrap_or_default();
+    let control_plane =
+        fields.checked("control_plane", |text| control_plane(&text))?.unwrap_or_default();
     let overlay = fields.path("overlay", file)?;
     if overlay.is_some() && control_plane == ControlPlane::Existing {
         return Err(fields.invalid(
@@ -200,18 +168,10 @@ fn member(
         ));
     }
     Ok(Member {
-        network: fields
-            .checked("network", NetworkName::new)?
-            .unwrap_or_default(),
-        namespace: fields
-            .checked("namespace", Namespace::new)?
-            .unwrap_or_default(),
-        reader: fields
-            .checked("serviceAccountReader", AccountName::new)?
-            .unwrap_or_default(),
-        registry_join: !fields
-            .boolean("disableRegistryJoin", notes)?
-            .unwrap_or(false),
+        network: fields.checked("network", NetworkName::new)?.unwrap_or_default(),
+        namespace: fields.checked("namespace", Namespace::new)?.unwrap_or_default(),
+        reader: fields.checked("serviceAccountReader", AccountName::new)?.unwrap_or_default(),
+        registry_join: !fields.boolean("disableRegistryJoin", notes)?.unwrap_or(false),
         cluster: fields.checked("cluster", ClusterName::new)?,
         server: fields.checked("server", |text| address::server_url(&text, proxied))?,
         tls_server_name: fields.checked("tls_server_name", |text| address::host(&text))?,
@@ -243,10 +203,8 @@ fn control_plane(text: &str) -> Result<ControlPlane, BadAddress> {
 }
 
 fn network_notes(members: &[Member]) -> Vec<Note> {
-    let without: Vec<_> = members
-        .iter()
-        .filter(|member| !member.places.contains_key("network"))
-        .collect();
+    let without: Vec<_> =
+        members.iter().filter(|member| !member.places.contains_key("network")).collect();
     match without.as_slice() {
         [first, _, ..] if without.len() == members.len() => vec![Note {
             place: first.place.clone(),
@@ -300,13 +258,7 @@ impl Fields<'_> {
 
     fn invalid(&self, key: &'static str, reason: String, hint: Option<String>) -> Error {
         let context = self.context.map(str::to_owned);
-        Error::Invalid {
-            place: self.place(key),
-            key,
-            context,
-            reason,
-            hint,
-        }
+        Error::Invalid { place: self.place(key), key, context, reason, hint }
     }
 
     fn wrong_type(&self, key: &str, wanted: &'static str, node: &Node, hint: String) -> Error {
@@ -328,10 +280,7 @@ impl Fields<'_> {
             Value::Text(text) => return Ok(Some(text.clone())),
             Value::Null => "write a value after the colon, or take the line out".to_owned(),
             Value::Bool(_) | Value::Number(_) => {
-                format!(
-                    "write it in quotes: `{key}: \"{}\"`",
-                    self.document.spelling(&entry.node)
-                )
+                format!("write it in quotes: `{key}: \"{}\"`", self.document.spelling(&entry.node))
             }
             Value::List(_) | Value::Map(_) => format!("write one value: `{key}: <value>`"),
         };
@@ -356,22 +305,13 @@ impl Fields<'_> {
     fn path(&self, key: &'static str, topology: &Path) -> Result<Option<PathBuf>, Error> {
         self.checked(key, |text| {
             let bad = |reason: &str, hint: &str| {
-                Err(BadAddress {
-                    reason: reason.to_owned(),
-                    hint: Some(hint.to_owned()),
-                })
+                Err(BadAddress { reason: reason.to_owned(), hint: Some(hint.to_owned()) })
             };
             if text.is_empty() {
-                return bad(
-                    "it is empty",
-                    "write the path of a file, or take the line out",
-                );
+                return bad("it is empty", "write the path of a file, or take the line out");
             }
             if text.contains("-----BEGIN") {
-                return bad(
-                    "it is no path",
-                    "write the certificates to a file and name it here",
-                );
+                return bad("it is no path", "write the certificates to a file and name it here");
             }
             if text.contains(char::is_control) {
                 return bad("it is no path", "write the path of a file on one line");

@@ -80,30 +80,15 @@ pub fn topology_text(mesh_id: &MeshId, candidates: &[Candidate]) -> String {
         text.push_str(EXAMPLE);
         return text;
     }
-    let contexts: Vec<_> = candidates
-        .iter()
-        .map(|candidate| &candidate.context)
-        .collect();
+    let contexts: Vec<_> = candidates.iter().map(|candidate| &candidate.context).collect();
     let names = distinct(&contexts, BTreeSet::new());
     for ((candidate, name), network) in candidates.iter().zip(names).zip(networks(candidates)) {
         let server = candidate.server.as_deref().map(shown).unwrap_or_default();
-        line(
-            &mut text,
-            &format!("  # {}:", scalar(candidate.context.as_str())),
-            &server,
-        );
-        line(
-            &mut text,
-            &format!("  #   cluster: {}", scalar(name.as_str())),
-            "",
-        );
+        line(&mut text, &format!("  # {}:", scalar(candidate.context.as_str())), &server);
+        line(&mut text, &format!("  #   cluster: {}", scalar(name.as_str())), "");
         match network {
             Some((network, reason)) => {
-                line(
-                    &mut text,
-                    &format!("  #   network: {}", scalar(&network)),
-                    &reason,
-                );
+                line(&mut text, &format!("  #   network: {}", scalar(&network)), &reason);
             }
             None => line(&mut text, "  #   # network: network-1", ""),
         }
@@ -135,9 +120,7 @@ fn shown(server: &str) -> String {
 fn scalar(text: &str) -> String {
     const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_./@".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./@".contains(&b))
         && !WORDS.contains(&text.to_ascii_lowercase().as_str());
     if plain {
         return text.to_owned();
@@ -175,39 +158,23 @@ fn networks(candidates: &[Candidate]) -> Vec<Option<(String, String)>> {
     }
     let name = |location: &Location| match location {
         Location::Region { account, region } => {
-            let shared = accounts
-                .get(region.as_str())
-                .is_some_and(|all| all.len() > 1);
-            let suffix = if shared && !account.is_empty() {
-                format!("-{account}")
-            } else {
-                String::new()
-            };
-            (
-                format!("network-{region}{suffix}"),
-                format!("guessed: region {region}"),
-            )
+            let shared = accounts.get(region.as_str()).is_some_and(|all| all.len() > 1);
+            let suffix =
+                if shared && !account.is_empty() { format!("-{account}") } else { String::new() };
+            (format!("network-{region}{suffix}"), format!("guessed: region {region}"))
         }
-        Location::Private(a, b) => (
-            format!("network-{a}-{b}"),
-            format!("guessed: API server in {a}.{b}.0.0/16"),
-        ),
+        Location::Private(a, b) => {
+            (format!("network-{a}-{b}"), format!("guessed: API server in {a}.{b}.0.0/16"))
+        }
     };
-    locations
-        .iter()
-        .map(|location| location.as_ref().map(name))
-        .collect()
+    locations.iter().map(|location| location.as_ref().map(name)).collect()
 }
 
 fn location(candidate: &Candidate) -> Option<Location> {
     cloud(candidate.context.as_str())
         .filter(|(_, region)| is_word(region))
         .map(|(account, region)| Location::Region {
-            account: if is_word(&account) {
-                account
-            } else {
-                String::new()
-            },
+            account: if is_word(&account) { account } else { String::new() },
             region,
         })
         .or_else(|| private(candidate.server.as_deref()?))
@@ -215,9 +182,7 @@ fn location(candidate: &Candidate) -> Option<Location> {
 
 fn is_word(text: &str) -> bool {
     (1..=30).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
 }

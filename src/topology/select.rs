@@ -26,29 +26,17 @@ impl FromStr for Selector {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = |reason: String| Error::BadSelector {
-            selector: text.to_owned(),
-            reason,
-        };
-        let (exclude, rest) = text
-            .strip_prefix('^')
-            .map_or((false, text), |rest| (true, rest));
+        let bad = |reason: String| Error::BadSelector { selector: text.to_owned(), reason };
+        let (exclude, rest) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
         if rest.is_empty() {
             return Err(bad("it is empty".to_owned()));
         }
         // A context of oc may start with a slash, but none ends with one.
-        let pattern = match rest
-            .strip_prefix('/')
-            .and_then(|rest| rest.strip_suffix('/'))
-        {
+        let pattern = match rest.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             Some(regex) => Pattern::Regex(Regex::new(regex).map_err(|error| bad(reason(&error)))?),
             None => Pattern::Exact(rest.to_owned()),
         };
-        Ok(Self {
-            text: text.to_owned(),
-            exclude,
-            pattern,
-        })
+        Ok(Self { text: text.to_owned(), exclude, pattern })
     }
 }
 
@@ -106,9 +94,7 @@ pub fn select<'c>(
     }
     let only_excludes = selectors.iter().all(|selector| selector.exclude);
     let any = |exclude: bool, context: &ContextName| {
-        selectors
-            .iter()
-            .any(|s| s.exclude == exclude && s.matches(context))
+        selectors.iter().any(|s| s.exclude == exclude && s.matches(context))
     };
     let chosen: Vec<ContextName> = contexts
         .iter()
@@ -128,12 +114,7 @@ pub fn select<'c>(
 fn meant(name: &str, contexts: &[&ContextName]) -> Option<ContextName> {
     contexts
         .iter()
-        .map(|context| {
-            (
-                strsim::normalized_damerau_levenshtein(name, context.as_str()),
-                context,
-            )
-        })
+        .map(|context| (strsim::normalized_damerau_levenshtein(name, context.as_str()), context))
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, context)| (*context).clone())
@@ -152,10 +133,8 @@ mod tests {
         ]
         .map(|name| ContextName::new(name).unwrap())
         .to_vec();
-        let selectors = selectors
-            .iter()
-            .map(|text| text.parse())
-            .collect::<Result<Vec<Selector>, _>>()?;
+        let selectors =
+            selectors.iter().map(|text| text.parse()).collect::<Result<Vec<Selector>, _>>()?;
         let chosen = select(&contexts, &selectors)?;
         Ok(chosen.into_iter().map(String::from).collect())
     }
@@ -168,36 +147,22 @@ mod tests {
             ["context-east-1", "context-west-1"],
             "in the order of the topology"
         );
-        assert_eq!(
-            chosen(&["/east/"]).unwrap(),
-            ["context-east-1", "context-east-2"]
-        );
+        assert_eq!(chosen(&["/east/"]).unwrap(), ["context-east-1", "context-east-2"]);
         assert_eq!(chosen(&["/east/", "^/-1$/"]).unwrap(), ["context-east-2"]);
         assert_eq!(
             chosen(&["^/context-/"]).unwrap(),
             ["/api-example-com:6443/kube:admin"],
             "exclusions alone start from all"
         );
-        assert_eq!(
-            chosen(&["/api-example-com:6443/kube:admin"]).unwrap().len(),
-            1
-        );
+        assert_eq!(chosen(&["/api-example-com:6443/kube:admin"]).unwrap().len(), 1);
         assert_eq!(chosen(&["^context-east-1"]).unwrap().len(), 3);
     }
 
     #[test]
     fn a_selector_that_matches_nothing_is_an_error_that_lists_the_contexts() {
         let error = chosen(&["north"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`north` matches no context of the topology"
-        );
-        assert!(
-            error
-                .hint()
-                .unwrap()
-                .contains("`context-east-1`, `context-east-2`")
-        );
+        assert_eq!(error.to_string(), "`north` matches no context of the topology");
+        assert!(error.hint().unwrap().contains("`context-east-1`, `context-east-2`"));
         let error = chosen(&["context-eats-1"]).unwrap_err();
         assert_eq!(error.hint().unwrap(), "did you mean `context-east-1`?");
         assert!(chosen(&["/east/", "^/north/"]).is_err());
@@ -212,11 +177,6 @@ mod tests {
             assert!(matches!(error, Error::BadSelector { .. }), "{bad}: {error}");
             assert_eq!(error.to_string().lines().count(), 1, "{error}");
         }
-        assert!(
-            chosen(&["/(/"])
-                .unwrap_err()
-                .to_string()
-                .contains("unclosed group")
-        );
+        assert!(chosen(&["/(/"]).unwrap_err().to_string().contains("unclosed group"));
     }
 }

@@ -20,12 +20,7 @@ pub struct Place {
 impl Place {
     /// The first character of `file`, for faults that concern the file as a whole.
     pub fn start(file: impl Into<PathBuf>) -> Self {
-        Self {
-            file: file.into(),
-            line: 1,
-            column: 1,
-            text: String::new(),
-        }
+        Self { file: file.into(), line: 1, column: 1, text: String::new() }
     }
 }
 
@@ -57,9 +52,7 @@ pub(crate) fn mask_credentials(line: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
-        let end = after
-            .find(|c: char| c == '/' || c.is_whitespace())
-            .unwrap_or(after.len());
+        let end = after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         match authority.rfind('@') {
             Some(sign) => {

@@ -62,11 +62,7 @@ pub enum YamlError {
 }
 
 fn within(path: &[String]) -> String {
-    if path.is_empty() {
-        String::new()
-    } else {
-        format!(" in `{}`", path.join("."))
-    }
+    if path.is_empty() { String::new() } else { format!(" in `{}`", path.join(".")) }
 }
 
 impl YamlError {
@@ -82,10 +78,9 @@ impl YamlError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Syntax { hint, .. } => hint.map(str::to_owned),
-            Self::Duplicate { first, place, .. } => Some(format!(
-                "keep one of the lines {} and {}",
-                first.line, place.line
-            )),
+            Self::Duplicate { first, place, .. } => {
+                Some(format!("keep one of the lines {} and {}", first.line, place.line))
+            }
             Self::TooLarge { .. } => Some("is it the right file?".to_owned()),
         }
     }
@@ -170,10 +165,7 @@ impl Node {
             Value::Text(value) => value.clone().into(),
             Value::List(nodes) => nodes.iter().map(Self::to_json).collect(),
             Value::Map(entries) => serde_json::Value::Object(
-                entries
-                    .iter()
-                    .map(|entry| (entry.key.clone(), entry.node.to_json()))
-                    .collect(),
+                entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect(),
             ),
         }
     }
@@ -192,10 +184,7 @@ impl<'t> Document<'t> {
     /// Reads `text`, the content of `file`. A file with nothing but comments has a `Null` root.
     pub(crate) fn read(text: &'t str, file: &'t Path) -> Result<Self, YamlError> {
         if text.len() > MAX_BYTES {
-            return Err(YamlError::TooLarge {
-                file: file.to_owned(),
-                bytes: text.len(),
-            });
+            return Err(YamlError::TooLarge { file: file.to_owned(), bytes: text.len() });
         }
         let options = serde_saphyr::options! {
             legacy_octal_numbers: true,
@@ -210,12 +199,7 @@ impl<'t> Document<'t> {
         };
         let node = serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options)
             .map_err(|fault| syntax(&fault, text, file))?;
-        let document = Self {
-            file,
-            text,
-            lines: text.lines().collect(),
-            root: node.into(),
-        };
+        let document = Self { file, text, lines: text.lines().collect(), root: node.into() };
         document.refuse_duplicates(&document.root, &mut Vec::new())?;
         Ok(document)
     }
@@ -227,17 +211,14 @@ impl<'t> Document<'t> {
 
     /// How a value is spelled in the file.
     pub(crate) fn spelling(&self, node: &Node) -> &str {
-        node.mark
-            .bytes
-            .and_then(|(start, end)| self.text.get(start..end))
-            .unwrap_or_default()
+        node.mark.bytes.and_then(|(start, end)| self.text.get(start..end)).unwrap_or_default()
     }
 
     fn refuse_duplicates(&self, node: &Node, path: &mut Vec<String>) -> Result<(), YamlError> {
         match &node.value {
-            Value::List(nodes) => nodes
-                .iter()
-                .try_for_each(|node| self.refuse_duplicates(node, path)),
+            Value::List(nodes) => {
+                nodes.iter().try_for_each(|node| self.refuse_duplicates(node, path))
+            }
             Value::Map(entries) => {
                 let mut seen = std::collections::HashMap::with_capacity(entries.len());
                 for entry in entries {
@@ -263,9 +244,7 @@ impl<'t> Document<'t> {
 }
 
 fn place(line: Option<&str>, file: &Path, mark: Mark) -> Place {
-    let line = line
-        .filter(|line| line.len() <= MAX_EXCERPT)
-        .unwrap_or_default();
+    let line = line.filter(|line| line.len() <= MAX_EXCERPT).unwrap_or_default();
     Place {
         file: file.to_owned(),
         line: mark.line,
@@ -276,14 +255,7 @@ fn place(line: Option<&str>, file: &Path, mark: Mark) -> Place {
 
 /// Says in our words what the reader did not like.
 fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
-    let mut mark = fault.location().map_or(
-        Mark {
-            line: 1,
-            column: 1,
-            bytes: None,
-        },
-        Mark::from,
-    );
+    let mut mark = fault.location().map_or(Mark { line: 1, column: 1, bytes: None }, Mark::from);
     let mut cause = fault.without_snippet();
     while let Saphyr::AliasError { error, .. } = cause {
         cause = error.without_snippet();
@@ -293,13 +265,9 @@ fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
             "a second YAML document starts here, the file must hold one".to_owned(),
             Some("take out the `---` line and what does not belong to this file"),
         ),
-        Saphyr::Budget {
-            breach: BudgetBreach::Depth { .. },
-            ..
-        } => (
-            format!("lists and mappings are nested more than {MAX_DEPTH} deep here"),
-            None,
-        ),
+        Saphyr::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            (format!("lists and mappings are nested more than {MAX_DEPTH} deep here"), None)
+        }
         Saphyr::Budget { .. }
         | Saphyr::AliasReplayLimitExceeded { .. }
         | Saphyr::AliasExpansionLimitExceeded { .. }
@@ -315,25 +283,19 @@ fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
         Saphyr::RecursiveReferencesRequireWeakTypes { .. } => {
             ("this alias contains itself".to_owned(), None)
         }
-        Saphyr::NullIntoString { .. } => (
-            "a key must be text, this one is empty".to_owned(),
-            Some("write the key in quotes"),
-        ),
-        Saphyr::Unexpected { expected, .. } if expected.contains("string") => (
-            "a key must be text".to_owned(),
-            Some("write the key in quotes"),
-        ),
+        Saphyr::NullIntoString { .. } => {
+            ("a key must be text, this one is empty".to_owned(), Some("write the key in quotes"))
+        }
+        Saphyr::Unexpected { expected, .. } if expected.contains("string") => {
+            ("a key must be text".to_owned(), Some("write the key in quotes"))
+        }
         Saphyr::NonFiniteFloat { value, .. } => (
             format!("`{value}` is a number without a finite value"),
             Some("write it in quotes if it is meant as text"),
         ),
         other => {
             let message = UserMessageFormatter.format_message(other);
-            let lines = if message.contains("tab") {
-                usize::MAX
-            } else {
-                1
-            };
+            let lines = if message.contains("tab") { usize::MAX } else { 1 };
             match tab(text, mark.line - 1, lines) {
                 Some(tab) => {
                     mark = tab;
@@ -346,30 +308,15 @@ fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
             }
         }
     };
-    YamlError::Syntax {
-        place: place(text.lines().nth(mark.line - 1), file, mark),
-        message,
-        hint,
-    }
+    YamlError::Syntax { place: place(text.lines().nth(mark.line - 1), file, mark), message, hint }
 }
 
 /// The first tab that indents one of `lines` lines after the first `skipped`.
 fn tab(text: &str, skipped: usize, lines: usize) -> Option<Mark> {
-    text.lines()
-        .enumerate()
-        .skip(skipped)
-        .take(lines)
-        .find_map(|(at, line)| {
-            let indent = line
-                .chars()
-                .take_while(|c| c.is_whitespace())
-                .position(|c| c == '\t')?;
-            Some(Mark {
-                line: at + 1,
-                column: indent + 1,
-                bytes: None,
-            })
-        })
+    text.lines().enumerate().skip(skipped).take(lines).find_map(|(at, line)| {
+        let indent = line.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t')?;
+        Some(Mark { line: at + 1, column: indent + 1, bytes: None })
+    })
 }
 
 /// The reader's own message in the style of this tool, with a hint for the usual mistakes.
@@ -389,18 +336,12 @@ fn reworded(message: &str) -> (String, Option<&'static str>) {
     } else {
         None
     };
-    (
-        format!("invalid YAML: {}", message.replace(['\n', '\r'], " ")),
-        hint,
-    )
+    (format!("invalid YAML: {}", message.replace(['\n', '\r'], " ")), hint)
 }
 
 impl From<Spanned<Value>> for Node {
     fn from(spanned: Spanned<Value>) -> Self {
-        Self {
-            mark: spanned.defined.into(),
-            value: spanned.value,
-        }
+        Self { mark: spanned.defined.into(), value: spanned.value }
     }
 }
 
@@ -454,11 +395,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, node)) = access.next_entry::<Spanned<String>, Spanned<Value>>()? {
-            entries.push(Entry {
-                mark: key.defined.into(),
-                key: key.value,
-                node: node.into(),
-            });
+            entries.push(Entry { mark: key.defined.into(), key: key.value, node: node.into() });
         }
         Ok(Value::Map(entries))
     }

@@ -13,38 +13,20 @@ const NAMED: &str = "the installation is named by this tool";
 
 /// Keys of an `IstioControlPlane` that an `IstioOperator` does not have.
 const CONVERTED: &[(&[&str], &str)] = &[
-    (
-        &["spec", "tag"],
-        "the images are those of the `istioctl` in use",
-    ),
-    (
-        &["spec", "installPackagePath"],
-        "the charts are those of the `istioctl` in use",
-    ),
-    (
-        &["spec", "defaultNamespace"],
-        "`namespace` of a context in the topology takes its place",
-    ),
-    (
-        &["spec", "trafficManagement"],
-        "settings of istiod go below `spec.components.pilot`",
-    ),
+    (&["spec", "tag"], "the images are those of the `istioctl` in use"),
+    (&["spec", "installPackagePath"], "the charts are those of the `istioctl` in use"),
+    (&["spec", "defaultNamespace"], "`namespace` of a context in the topology takes its place"),
+    (&["spec", "trafficManagement"], "settings of istiod go below `spec.components.pilot`"),
     (&["spec", "configManagement"], "Galley is part of istiod"),
     (&["spec", "autoInjection"], "the injector is part of istiod"),
     (&["spec", "security"], "Citadel is part of istiod"),
     (&["spec", "policy"], "Mixer is gone"),
-    (
-        &["spec", "telemetry"],
-        "Mixer is gone, the Telemetry API takes its place",
-    ),
+    (&["spec", "telemetry"], "Mixer is gone, the Telemetry API takes its place"),
     (
         &["spec", "gateways"],
         "gateways go below `spec.components.ingressGateways` and `egressGateways`",
     ),
-    (
-        &["spec", "coreDNS"],
-        "DNS capture of the proxies takes its place",
-    ),
+    (&["spec", "coreDNS"], "DNS capture of the proxies takes its place"),
     (&["spec", "thirdParty"], ADDONS),
 ];
 
@@ -56,10 +38,7 @@ const CITADEL: &str = "Citadel is part of istiod";
 const DEAD: &[(&[&str], &str)] = &[
     (&["status"], "it is written by an operator, not read"),
     (&["metadata", "name"], NAMED),
-    (
-        &["metadata", "namespace"],
-        "`namespace` of a context in the topology takes its place",
-    ),
+    (&["metadata", "namespace"], "`namespace` of a context in the topology takes its place"),
     (
         &["spec", "values", "security", "selfSigned"],
         "every cluster gets an intermediate CA of the mesh's root",
@@ -69,81 +48,33 @@ const DEAD: &[(&[&str], &str)] = &[
         "proxies use mutual TLS by themselves; to refuse plain text as well, apply a \
          PeerAuthentication with mode STRICT",
     ),
-    (
-        &["spec", "values", "global", "mtls", "auto"],
-        "it is always on",
-    ),
-    (
-        &["spec", "values", "global", "sds", "enabled"],
-        "it is always on",
-    ),
-    (
-        &["spec", "values", "global", "sds", "udsPath"],
-        "it is chosen by the proxies",
-    ),
-    (
-        &["spec", "values", "global", "useMCP"],
-        "Galley is part of istiod",
-    ),
-    (
-        &["spec", "values", "global", "disablePolicyChecks"],
-        "Mixer is gone",
-    ),
-    (
-        &["spec", "values", "global", "policyCheckFailOpen"],
-        "Mixer is gone",
-    ),
-    (
-        &["spec", "values", "global", "createRemoteSvcEndpoints"],
-        "remote secrets take its place",
-    ),
+    (&["spec", "values", "global", "mtls", "auto"], "it is always on"),
+    (&["spec", "values", "global", "sds", "enabled"], "it is always on"),
+    (&["spec", "values", "global", "sds", "udsPath"], "it is chosen by the proxies"),
+    (&["spec", "values", "global", "useMCP"], "Galley is part of istiod"),
+    (&["spec", "values", "global", "disablePolicyChecks"], "Mixer is gone"),
+    (&["spec", "values", "global", "policyCheckFailOpen"], "Mixer is gone"),
+    (&["spec", "values", "global", "createRemoteSvcEndpoints"], "remote secrets take its place"),
     (&["spec", "values", "security"], CITADEL),
     (&["spec", "values", "galley"], "Galley is part of istiod"),
-    (
-        &["spec", "values", "mixer"],
-        "Mixer is gone, the Telemetry API takes its place",
-    ),
-    (
-        &["spec", "values", "nodeagent"],
-        "the node agent is part of the proxies",
-    ),
+    (&["spec", "values", "mixer"], "Mixer is gone, the Telemetry API takes its place"),
+    (&["spec", "values", "nodeagent"], "the node agent is part of the proxies"),
     (&["spec", "values", "certmanager"], ADDONS),
     (&["spec", "values", "grafana"], ADDONS),
     (&["spec", "values", "kiali"], ADDONS),
     (&["spec", "values", "prometheus"], ADDONS),
     (&["spec", "values", "prometheusOperator"], ADDONS),
     (&["spec", "values", "tracing"], ADDONS),
-    (
-        &["spec", "values", "istiocoredns"],
-        "DNS capture of the proxies takes its place",
-    ),
+    (&["spec", "values", "istiocoredns"], "DNS capture of the proxies takes its place"),
     (&["spec", "addonComponents"], ADDONS),
     (&["spec", "components", "policy"], "Mixer is gone"),
-    (
-        &["spec", "components", "telemetry"],
-        "Mixer is gone, the Telemetry API takes its place",
-    ),
-    (
-        &["spec", "components", "galley"],
-        "Galley is part of istiod",
-    ),
+    (&["spec", "components", "telemetry"], "Mixer is gone, the Telemetry API takes its place"),
+    (&["spec", "components", "galley"], "Galley is part of istiod"),
     (&["spec", "components", "citadel"], CITADEL),
-    (
-        &["spec", "components", "nodeAgent"],
-        "the node agent is part of the proxies",
-    ),
-    (
-        &["spec", "components", "sidecarInjector"],
-        "the injector is part of istiod",
-    ),
-    (
-        &["spec", "components", "injector"],
-        "the injector is part of istiod",
-    ),
-    (
-        &["spec", "components", "istiocoredns"],
-        "DNS capture of the proxies takes its place",
-    ),
+    (&["spec", "components", "nodeAgent"], "the node agent is part of the proxies"),
+    (&["spec", "components", "sidecarInjector"], "the injector is part of istiod"),
+    (&["spec", "components", "injector"], "the injector is part of istiod"),
+    (&["spec", "components", "istiocoredns"], "DNS capture of the proxies takes its place"),
 ];
 
 /// Makes an `IstioOperator` of the `spec` of an `IstioControlPlane`.
@@ -154,22 +85,12 @@ pub(super) fn convert(root: &mut Node, notes: &mut Notes) {
     if let Some(entry) = super::find(root, &["spec", "profile"])
         && matches!(&entry.node.value, Value::Text(profile) if profile == "sds")
     {
-        drop_value(
-            root,
-            &["spec", "profile"],
-            "the `sds` profile became `default`",
-            notes,
-        );
+        drop_value(root, &["spec", "profile"], "the `sds` profile became `default`", notes);
     }
     if let Some(entry) = super::find(root, &["spec", "hub"])
         && matches!(&entry.node.value, Value::Text(hub) if hub.starts_with("gcr.io/istio-release"))
     {
-        drop_value(
-            root,
-            &["spec", "hub"],
-            "Istio's images have left that registry",
-            notes,
-        );
+        drop_value(root, &["spec", "hub"], "Istio's images have left that registry", notes);
     }
 }
 
@@ -182,10 +103,7 @@ pub(super) fn drop_dead(root: &mut Node, notes: &mut Notes) {
 
 fn drop_value(root: &mut Node, path: &[&str], reason: &str, notes: &mut Notes) {
     if let Some(mark) = take(root, path) {
-        let shown = path
-            .strip_prefix(&["spec"])
-            .filter(|rest| rest.len() > 1)
-            .unwrap_or(path);
+        let shown = path.strip_prefix(&["spec"]).filter(|rest| rest.len() > 1).unwrap_or(path);
         notes.push((mark, format!("`{}` is dropped: {reason}", shown.join("."))));
     }
 }

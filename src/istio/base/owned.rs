@@ -38,24 +38,8 @@ const VALUES: &[Owned] = &[
     (&["pilot", "meshNetworks"], GATEWAYS),
     (&["global", "istioNamespace"], NAMESPACE),
     (&["global", "controlPlaneSecurityEnabled"], SECURED),
-    (
-        &[
-            "gateway",
-            "istio-ingressgateway",
-            "env",
-            "ISTIO_MESH_NETWORK",
-        ],
-        GATEWAY_NETWORK,
-    ),
-    (
-        &[
-            "gateways",
-            "istio-ingressgateway",
-            "env",
-            "ISTIO_MESH_NETWORK",
-        ],
-        GATEWAY_NETWORK,
-    ),
+    (&["gateway", "istio-ingressgateway", "env", "ISTIO_MESH_NETWORK"], GATEWAY_NETWORK),
+    (&["gateways", "istio-ingressgateway", "env", "ISTIO_MESH_NETWORK"], GATEWAY_NETWORK),
 ];
 
 /// Below `spec`.
@@ -74,11 +58,7 @@ pub(super) fn find_all(document: &Document<'_>) -> Vec<OwnedValue> {
             let path = [parent, keys].concat();
             if let Some(entry) = find(&document.root, &path) {
                 let place = document.place(entry.mark);
-                found.push(OwnedValue {
-                    place,
-                    path: path[1..].join("."),
-                    reason,
-                });
+                found.push(OwnedValue { place, path: path[1..].join("."), reason });
             }
         }
     }
@@ -90,13 +70,9 @@ pub(super) fn find_all(document: &Document<'_>) -> Vec<OwnedValue> {
 pub(super) fn listed(values: &[OwnedValue], role: Role) -> String {
     values
         .iter()
-        .map(
-            |OwnedValue {
-                 place,
-                 path,
-                 reason,
-             }| { format!("{place}: `{path}` may not be set in the {role}: {reason}") },
-        )
+        .map(|OwnedValue { place, path, reason }| {
+            format!("{place}: `{path}` may not be set in the {role}: {reason}")
+        })
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -12,10 +12,7 @@ fn operator(spec: &str) -> String {
 }
 
 fn notes(base: &Base) -> Vec<(usize, String)> {
-    base.notes
-        .iter()
-        .map(|note| (note.place.line, note.text.clone()))
-        .collect()
+    base.notes.iter().map(|note| (note.place.line, note.text.clone())).collect()
 }
 
 fn fault(text: &str) -> (String, String) {
@@ -46,24 +43,16 @@ fn an_operator_is_taken_as_it_is() {
         })
     );
     for spec in ["", "spec:\n", "spec: {}\n"] {
-        assert_eq!(
-            load(&operator(spec)).unwrap().operator["spec"],
-            json!({}),
-            "{spec:?}"
-        );
+        assert_eq!(load(&operator(spec)).unwrap().operator["spec"], json!({}), "{spec:?}");
     }
 }
 
 #[test]
 fn numbers_and_merge_keys_are_what_kubectl_makes_of_them() {
-    let base = load(&operator(
-        "spec:\n  values:\n    a: &a {mode: 0644, n: 1}\n    b: {<<: *a, n: 2}\n",
-    ))
-    .unwrap();
-    assert_eq!(
-        base.operator["spec"]["values"]["b"],
-        json!({"mode": 420, "n": 2})
-    );
+    let base =
+        load(&operator("spec:\n  values:\n    a: &a {mode: 0644, n: 1}\n    b: {<<: *a, n: 2}\n"))
+            .unwrap();
+    assert_eq!(base.operator["spec"]["values"]["b"], json!({"mode": 420, "n": 2}));
 }
 
 #[test]
@@ -79,20 +68,9 @@ fn the_kind_of_istio_1_4_is_converted_with_notes() {
     let notes = notes(&base);
     let told: Vec<_> = notes.iter().map(|(line, _)| *line).collect();
     assert_eq!(told, [line("kind:"), line("selfSigned"), line("enabled")]);
-    assert!(
-        notes[0].1.contains("`IstioControlPlane` is of Istio 1.4"),
-        "{notes:?}"
-    );
-    assert!(
-        notes[1]
-            .1
-            .starts_with("`values.security.selfSigned` is dropped: "),
-        "{notes:?}"
-    );
-    assert!(
-        notes[2].1.contains("PeerAuthentication with mode STRICT"),
-        "{notes:?}"
-    );
+    assert!(notes[0].1.contains("`IstioControlPlane` is of Istio 1.4"), "{notes:?}");
+    assert!(notes[1].1.starts_with("`values.security.selfSigned` is dropped: "), "{notes:?}");
+    assert!(notes[2].1.contains("PeerAuthentication with mode STRICT"), "{notes:?}");
 }
 
 #[test]
@@ -167,11 +145,7 @@ fn every_owned_value_is_refused_with_its_line_in_base_and_overlay() {
         let keys: Vec<_> = path.split('.').collect();
         for (depth, key) in keys.iter().enumerate() {
             text.extend([&"  ".repeat(depth + 1), *key, ":"]);
-            text.push_str(if depth + 1 == keys.len() {
-                " x\n"
-            } else {
-                "\n"
-            });
+            text.push_str(if depth + 1 == keys.len() { " x\n" } else { "\n" });
         }
         for (role, word) in [(Role::Base, "base"), (Role::Overlay, "overlay")] {
             let error = read(&text, Path::new("f.yaml"), role).unwrap_err();
@@ -179,10 +153,7 @@ fn every_owned_value_is_refused_with_its_line_in_base_and_overlay() {
             let start = format!("f.yaml:{line}:{column}: `{path}` may not be set in the {word}: ");
             assert!(error.to_string().starts_with(&start), "{error}");
             let excerpt = &error.place().unwrap().text;
-            assert!(
-                excerpt.trim().starts_with(keys[keys.len() - 1]),
-                "{excerpt}"
-            );
+            assert!(excerpt.trim().starts_with(keys[keys.len() - 1]), "{excerpt}");
         }
     }
 }
@@ -197,14 +168,8 @@ fn owned_values_are_told_all_at_once() {
     let (message, hint) = fault(&text);
     let lines: Vec<_> = message.lines().collect();
     assert_eq!(lines.len(), 3, "{message}");
-    assert!(
-        lines[0].starts_with("base.yaml:6:14: `values.global.network`"),
-        "{message}"
-    );
-    assert!(
-        lines[1].starts_with("base.yaml:6:26: `values.global.meshID`"),
-        "{message}"
-    );
+    assert!(lines[0].starts_with("base.yaml:6:14: `values.global.network`"), "{message}");
+    assert!(lines[1].starts_with("base.yaml:6:26: `values.global.meshID`"), "{message}");
     assert!(
         lines[2].starts_with("base.yaml:8:7: `unvalidatedValues.global.multiCluster.clusterName`"),
         "where it is written, not where it is merged: {message}"
@@ -217,14 +182,8 @@ fn other_files_are_refused_with_what_they_are() {
     let (message, hint) = fault("# only comments\n");
     assert_eq!(message, "base.yaml:1:1: the base is empty");
     assert!(hint.contains("kind: IstioOperator"));
-    assert_eq!(
-        fault("- a\n").0,
-        "base.yaml:1:1: the file must be a mapping, it is a list"
-    );
-    assert_eq!(
-        fault("text\n").0,
-        "base.yaml:1:1: the file must be a mapping, it is text"
-    );
+    assert_eq!(fault("- a\n").0, "base.yaml:1:1: the file must be a mapping, it is a list");
+    assert_eq!(fault("text\n").0, "base.yaml:1:1: the file must be a mapping, it is text");
     let (message, _) = fault("apiVersion: v1\nkind: ConfigMap\n");
     assert_eq!(
         message,
@@ -232,43 +191,18 @@ fn other_files_are_refused_with_what_they_are() {
          `ConfigMap` of `v1`"
     );
     assert!(
-        fault("kind: IstioOperator\n")
-            .0
-            .ends_with("it is `IstioOperator` without `apiVersion`")
+        fault("kind: IstioOperator\n").0.ends_with("it is `IstioOperator` without `apiVersion`")
     );
     assert!(fault("global: {meshID: m}\n").1.contains("Helm"));
     assert!(fault("mesh_id: m\ncontexts: {}\n").1.contains("topology"));
-    assert!(
-        fault("apiVersion: sailoperator.io/v1\nkind: Istio\n")
-            .1
-            .contains("existing")
-    );
-    assert!(
-        fault(&operator("spec: 1\n"))
-            .0
-            .contains("`spec` must be a mapping, it is a number")
-    );
-    assert!(
-        fault(&operator("spec: {values: []}\n"))
-            .0
-            .contains("`spec.values` must be a mapping")
-    );
+    assert!(fault("apiVersion: sailoperator.io/v1\nkind: Istio\n").1.contains("existing"));
+    assert!(fault(&operator("spec: 1\n")).0.contains("`spec` must be a mapping, it is a number"));
+    assert!(fault(&operator("spec: {values: []}\n")).0.contains("`spec.values` must be a mapping"));
     let (message, hint) = fault(&operator("profile: demo\n"));
-    assert_eq!(
-        message,
-        "base.yaml:3:1: an `IstioOperator` has no key `profile`"
-    );
+    assert_eq!(message, "base.yaml:3:1: an `IstioOperator` has no key `profile`");
     assert!(hint.contains("below `spec:`"));
-    assert!(
-        fault(&operator("spec: {}\n---\na: 1\n"))
-            .0
-            .contains("second YAML document")
-    );
-    assert!(
-        fault(&operator("spec:\n  values: {}\n  values: {}\n"))
-            .0
-            .contains("written twice")
-    );
+    assert!(fault(&operator("spec: {}\n---\na: 1\n")).0.contains("second YAML document"));
+    assert!(fault(&operator("spec:\n  values: {}\n  values: {}\n")).0.contains("written twice"));
 }
 
 proptest! {

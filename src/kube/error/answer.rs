@@ -26,34 +26,22 @@ impl StatusAnswer {
         let status = serde_json::from_slice::<Status>(body)
             .ok()
             .filter(|status| !status.message.is_empty() || !status.reason.is_empty());
-        let asked = retry_after
-            .and_then(|value| value.trim().parse().ok())
-            .or_else(|| {
-                let seconds = status.as_ref()?.details.as_ref()?.retry_after_seconds;
-                (seconds > 0).then(|| u64::from(seconds))
-            });
+        let asked = retry_after.and_then(|value| value.trim().parse().ok()).or_else(|| {
+            let seconds = status.as_ref()?.details.as_ref()?.retry_after_seconds;
+            (seconds > 0).then(|| u64::from(seconds))
+        });
         let text = if status.is_none() {
             String::from_utf8_lossy(body).into_owned()
         } else {
             String::new()
         };
-        Self {
-            code,
-            status,
-            text,
-            retry_after: asked.map(Duration::from_secs),
-        }
+        Self { code, status, text, retry_after: asked.map(Duration::from_secs) }
     }
 
     /// The same for a status that the client has read already.
     pub(crate) fn from_status(status: Status) -> Self {
         let text = String::new();
-        Self {
-            code: status.code,
-            retry_after: None,
-            status: Some(status),
-            text,
-        }
+        Self { code: status.code, retry_after: None, status: Some(status), text }
     }
 
     /// What the server says, in one line, fit for a terminal.
@@ -64,11 +52,7 @@ impl StatusAnswer {
             None => &self.text,
         };
         let said = shorten(said);
-        if said.is_empty() {
-            format!("the server answered HTTP {}", self.code)
-        } else {
-            said
-        }
+        if said.is_empty() { format!("the server answered HTTP {}", self.code) } else { said }
     }
 
     /// Whether an admission webhook could not be called. The API server reports it as a plain
@@ -102,16 +86,11 @@ impl StatusAnswer {
     }
 
     fn reason(&self) -> &str {
-        self.status
-            .as_ref()
-            .map_or("", |status| status.reason.as_str())
+        self.status.as_ref().map_or("", |status| status.reason.as_str())
     }
 
     fn conflicts(&self) -> Vec<FieldConflict> {
-        let causes = self
-            .status
-            .as_ref()
-            .and_then(|status| status.details.as_ref());
+        let causes = self.status.as_ref().and_then(|status| status.details.as_ref());
         causes
             .map(|details| details.causes.as_slice())
             .unwrap_or_default()
@@ -137,11 +116,9 @@ pub(crate) fn refusal(
     let call = Box::new(call);
     let message = answer.message();
     match answer.code {
-        401 => Error::Unauthorized {
-            call,
-            user: user.to_owned(),
-            plugin: plugin.map(str::to_owned),
-        },
+        401 => {
+            Error::Unauthorized { call, user: user.to_owned(), plugin: plugin.map(str::to_owned) }
+        }
         403 => match missing_namespace(answer, true) {
             Some(namespace) => Error::NoNamespace { call, namespace },
             None => Error::Forbidden { call, message },
@@ -159,30 +136,13 @@ pub(crate) fn refusal(
         }
         500 if answer.is_failing_webhook() => {
             let webhook = quoted(&message).unwrap_or("unknown").to_owned();
-            let reason = message
-                .split_once(": ")
-                .map_or(message.as_str(), |(_, rest)| rest);
+            let reason = message.split_once(": ").map_or(message.as_str(), |(_, rest)| rest);
             // "Internal error occurred: failed calling webhook \"NAME\": ..."
-            let reason = reason
-                .split_once("\": ")
-                .map_or(reason, |(_, rest)| rest)
-                .to_owned();
-            Error::Webhook {
-                call,
-                webhook,
-                reason,
-            }
+            let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest).to_owned();
+            Error::Webhook { call, webhook, reason }
         }
-        code @ (408 | 429 | 500..) => Error::Unavailable {
-            call,
-            code,
-            reason: message,
-        },
-        code => Error::Rejected {
-            call,
-            code,
-            reason: message,
-        },
+        code @ (408 | 429 | 500..) => Error::Unavailable { call, code, reason: message },
+        code => Error::Rejected { call, code, reason: message },
     }
 }
 
@@ -203,11 +163,9 @@ fn not_found(
         .and_then(|status| status.details.as_ref())
         .is_some_and(|details| !details.name.is_empty());
     match kind {
-        Some((api_version, kind)) if !names_object => Error::UnknownKind {
-            call,
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-        },
+        Some((api_version, kind)) if !names_object => {
+            Error::UnknownKind { call, api_version: api_version.to_owned(), kind: kind.to_owned() }
+        }
         _ => Error::NotFound { call, message },
     }
 }
@@ -217,10 +175,7 @@ fn missing_namespace(answer: &StatusAnswer, terminating: bool) -> Option<String>
     let status = answer.status.as_ref()?;
     let details = status.details.as_ref()?;
     if terminating {
-        let cause = details
-            .causes
-            .iter()
-            .find(|cause| cause.reason == "NamespaceTerminating")?;
+        let cause = details.causes.iter().find(|cause| cause.reason == "NamespaceTerminating")?;
         return quoted_last_word(&cause.message);
     }
     (details.kind == "namespaces").then(|| details.name.clone())
@@ -228,11 +183,7 @@ fn missing_namespace(answer: &StatusAnswer, terminating: bool) -> Option<String>
 
 /// "namespace NAME is being terminated" (apiserver, plugin/namespace/lifecycle).
 fn quoted_last_word(message: &str) -> Option<String> {
-    message
-        .strip_prefix("namespace ")?
-        .split(' ')
-        .next()
-        .map(str::to_owned)
+    message.strip_prefix("namespace ")?.split(' ').next().map(str::to_owned)
 }
 
 fn quoted(message: &str) -> Option<&str> {
@@ -270,13 +221,7 @@ mod tests {
 
     fn error_of(code: u16, body: &serde_json::Value) -> Error {
         let answer = StatusAnswer::new(code, None, body.to_string().as_bytes());
-        refusal(
-            call(),
-            Some(("apps/v1", "Deployment")),
-            &answer,
-            "admin",
-            None,
-        )
+        refusal(call(), Some(("apps/v1", "Deployment")), &answer, "admin", None)
     }
 
     #[test]
@@ -316,17 +261,9 @@ mod tests {
             &json!({"kind": "Status", "reason": "InternalError",
                 "message": "Internal error occurred: failed calling webhook \"rev.validation.istio.io\": failed to call webhook: Post \"https://istiod\": connection refused"}),
         );
-        let Error::Webhook {
-            webhook, reason, ..
-        } = error
-        else {
-            panic!("{error}")
-        };
+        let Error::Webhook { webhook, reason, .. } = error else { panic!("{error}") };
         assert_eq!(webhook, "rev.validation.istio.io");
-        assert_eq!(
-            reason,
-            "failed to call webhook: Post \"https://istiod\": connection refused"
-        );
+        assert_eq!(reason, "failed to call webhook: Post \"https://istiod\": connection refused");
     }
 
     #[test]

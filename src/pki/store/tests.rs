@@ -56,12 +56,7 @@ fn seed() -> (TempDir, Store) {
 fn an_empty_store_has_nothing_and_stays_empty() {
     let (_dir, store) = certs();
     assert!(store.root().unwrap().is_none());
-    assert!(
-        store
-            .intermediate("east-1", "context-east-1")
-            .unwrap()
-            .is_none()
-    );
+    assert!(store.intermediate("east-1", "context-east-1").unwrap().is_none());
     assert!(!store.dir().exists(), "reading writes nothing");
 }
 
@@ -71,24 +66,15 @@ fn a_root_is_kept_and_never_overwritten() {
     let first = root();
     store.create_root(&first).unwrap();
     let found = store.root().unwrap().unwrap();
-    assert_eq!(
-        (found.certificate, found.key),
-        (first.certificate.clone(), first.key.clone())
-    );
+    assert_eq!((found.certificate, found.key), (first.certificate.clone(), first.key.clone()));
     assert_eq!(names(store.dir()), ["root-cert.pem", "root-key.pem"]);
 
     let error = store.create_root(&root()).unwrap_err();
     assert!(matches!(error, Error::RootExists { .. }), "{error}");
     fs::remove_file(store.dir().join("root-key.pem")).unwrap();
     let error = store.create_root(&root()).unwrap_err();
-    assert!(
-        matches!(error, Error::RootExists { .. }),
-        "an offline root: {error}"
-    );
-    assert_eq!(
-        store.root().unwrap().unwrap().certificate,
-        first.certificate
-    );
+    assert!(matches!(error, Error::RootExists { .. }), "an offline root: {error}");
+    assert_eq!(store.root().unwrap().unwrap().certificate, first.certificate);
 }
 
 #[cfg(unix)]
@@ -98,12 +84,7 @@ fn everything_that_is_written_is_private() {
     fn check(path: &Path, seen: &mut Vec<String>) {
         let metadata = fs::metadata(path).unwrap();
         let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
-        assert_eq!(
-            metadata.permissions().mode() & 0o7777,
-            wanted,
-            "{}",
-            path.display()
-        );
+        assert_eq!(metadata.permissions().mode() & 0o7777, wanted, "{}", path.display());
         seen.push(path.file_name().unwrap().to_string_lossy().into_owned());
         if metadata.is_dir() {
             for name in names(path) {
@@ -114,12 +95,8 @@ fn everything_that_is_written_is_private() {
     let (dir, store) = certs();
     let root = root();
     store.create_root(&root).unwrap();
-    store
-        .save_intermediate("east-1", "context-east-1", &issued(&root))
-        .unwrap();
-    store
-        .save_intermediate("east-1", "context-east-1", &issued(&root))
-        .unwrap();
+    store.save_intermediate("east-1", "context-east-1", &issued(&root)).unwrap();
+    store.save_intermediate("east-1", "context-east-1", &issued(&root)).unwrap();
     let mut seen = Vec::new();
     check(&dir.path().join("mesh"), &mut seen);
     let wanted = [
@@ -139,12 +116,7 @@ fn everything_that_is_written_is_private() {
 #[test]
 fn an_offline_root_has_no_key() {
     let (_dir, store) = certs();
-    store
-        .create_root(&Root {
-            key: None,
-            ..root()
-        })
-        .unwrap();
+    store.create_root(&Root { key: None, ..root() }).unwrap();
     assert!(store.root().unwrap().unwrap().key.is_none());
     assert_eq!(names(store.dir()), ["root-cert.pem"]);
 }
@@ -167,35 +139,20 @@ fn a_root_with_something_wrong_says_what_and_where() {
         )
     );
     fs::write(&key, "").unwrap();
-    assert_eq!(
-        problem(),
-        format!("`{key_name}`: it holds no private key in PEM")
-    );
+    assert_eq!(problem(), format!("`{key_name}`: it holds no private key in PEM"));
     fs::write(&key, &whole[..60]).unwrap();
-    assert_eq!(
-        problem(),
-        format!("`{key_name}`: the private key is damaged")
-    );
+    assert_eq!(problem(), format!("`{key_name}`: the private key is damaged"));
     fs::remove_file(&key).unwrap();
     fs::create_dir(&key).unwrap();
-    assert_eq!(
-        problem(),
-        format!("cannot read `{key_name}`: it is a directory")
-    );
+    assert_eq!(problem(), format!("cannot read `{key_name}`: it is a directory"));
     fs::remove_dir(&key).unwrap();
 
     fs::write(&key, &whole).unwrap();
     fs::write(&certificate, "").unwrap();
-    assert_eq!(
-        problem(),
-        format!("`{certificate_name}`: it holds no certificate in PEM")
-    );
+    assert_eq!(problem(), format!("`{certificate_name}`: it holds no certificate in PEM"));
     fs::remove_file(&certificate).unwrap();
     let error = store.root().unwrap_err();
-    assert!(
-        matches!(&error, Error::RootKeyWithoutCertificate { .. }),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::RootKeyWithoutCertificate { .. }), "{error}");
     let message =
         format!("`{key_name}` is there but its certificate `{certificate_name}` is missing");
     assert_eq!(error.to_string(), message);
@@ -215,17 +172,13 @@ fn a_root_whose_creation_was_killed_is_whole_or_absent() {
     for finish in [true, false] {
         let (_dir, store) = certs();
         store.create_root(&root).unwrap();
-        let (pending, certificate) = (
-            store.dir().join(PENDING_ROOT_CERT),
-            store.dir().join("root-cert.pem"),
-        );
+        let (pending, certificate) =
+            (store.dir().join(PENDING_ROOT_CERT), store.dir().join("root-cert.pem"));
         fs::rename(&certificate, &pending).unwrap();
         assert_eq!(store.root().unwrap().unwrap().certificate, root.certificate);
         assert!(pending.exists(), "reading writes nothing");
         if finish {
-            store
-                .save_intermediate("east-1", "east-1", &issued(&root))
-                .unwrap();
+            store.save_intermediate("east-1", "east-1", &issued(&root)).unwrap();
         } else {
             store.create_root(&super::tests::root()).unwrap_err();
         }
@@ -241,41 +194,23 @@ fn an_intermediate_is_kept_and_replaced() {
     let (one, two) = (issued(&root), issued(&root));
     let dir = store.dir().join("intermediate-east-1");
     for cacerts in [&one, &two] {
-        assert_eq!(
-            store
-                .save_intermediate("east-1", "context-east-1", cacerts)
-                .unwrap(),
-            dir
-        );
-        let (found_in, found) = store
-            .intermediate("east-1", "context-east-1")
-            .unwrap()
-            .unwrap();
+        assert_eq!(store.save_intermediate("east-1", "context-east-1", cacerts).unwrap(), dir);
+        let (found_in, found) = store.intermediate("east-1", "context-east-1").unwrap().unwrap();
         assert_eq!((&found_in, &found), (&dir, cacerts));
         assert_eq!(names(store.dir()), ["intermediate-east-1"]);
     }
-    assert!(
-        store
-            .intermediate("east-2", "context-east-2")
-            .unwrap()
-            .is_none()
-    );
+    assert!(store.intermediate("east-2", "context-east-2").unwrap().is_none());
 }
 
 #[test]
 fn an_incomplete_intermediate_names_the_missing_file() {
     let (_dir, store) = certs();
-    let dir = store
-        .save_intermediate("east-1", "c", &issued(&root()))
-        .unwrap();
+    let dir = store.save_intermediate("east-1", "c", &issued(&root())).unwrap();
     for name in names(&dir) {
         let text = fs::read_to_string(dir.join(&name)).unwrap();
         fs::remove_file(dir.join(&name)).unwrap();
         let error = store.intermediate("east-1", "c").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!("`{}` is incomplete: `{name}` is missing", dir.display())
-        );
+        assert_eq!(error, format!("`{}` is incomplete: `{name}` is missing", dir.display()));
         fs::write(dir.join(&name), text).unwrap();
     }
     store.intermediate("east-1", "c").unwrap().unwrap();
@@ -287,29 +222,17 @@ fn the_directory_of_the_seed_is_found_and_kept() {
     let root = store.root().unwrap().unwrap();
     assert!(root.key.is_some());
     let dir = store.dir().join("intermediate-context-east-1");
-    let (found_in, old) = store
-        .intermediate("east-1", "context-east-1")
-        .unwrap()
-        .unwrap();
+    let (found_in, old) = store.intermediate("east-1", "context-east-1").unwrap().unwrap();
     assert_eq!(found_in, dir);
-    old.verify(&root.certificate, at("2020-06-01T00:00:00Z"))
-        .unwrap();
+    old.verify(&root.certificate, at("2020-06-01T00:00:00Z")).unwrap();
     let error = old.verify(&root.certificate, at(NOW)).unwrap_err();
     assert!(matches!(error, Error::Expired { .. }), "{error}");
     assert!(renewal_due(&old.certificate().unwrap(), at(NOW)));
 
     let new = issued(&root);
+    assert_eq!(store.save_intermediate("east-1", "context-east-1", &new).unwrap(), dir);
     assert_eq!(
-        store
-            .save_intermediate("east-1", "context-east-1", &new)
-            .unwrap(),
-        dir
-    );
-    assert_eq!(
-        store
-            .intermediate("east-1", "context-east-1")
-            .unwrap()
-            .unwrap(),
+        store.intermediate("east-1", "context-east-1").unwrap().unwrap(),
         (dir.clone(), new)
     );
     let all = [
@@ -320,11 +243,7 @@ fn the_directory_of_the_seed_is_found_and_kept() {
         "intermediate.conf",
         "root-cert.pem",
     ];
-    assert_eq!(
-        names(&dir),
-        all,
-        "what the user has beside the four files stays"
-    );
+    assert_eq!(names(&dir), all, "what the user has beside the four files stays");
     assert!(!names(store.dir()).iter().any(|name| name.starts_with('.')));
 }
 
@@ -339,19 +258,8 @@ fn no_name_leads_out_of_the_directory() {
 
     let long = "x".repeat(300);
     let arn = "arn:aws:eks:eu-west-1:1:cluster/shop";
-    for context in [
-        "x/../../outside",
-        "x/../../../mesh/outside",
-        "..",
-        "",
-        "a\0b",
-        arn,
-        &long,
-    ] {
-        assert!(
-            store.intermediate("shop", context).unwrap().is_none(),
-            "{context}"
-        );
+    for context in ["x/../../outside", "x/../../../mesh/outside", "..", "", "a\0b", arn, &long] {
+        assert!(store.intermediate("shop", context).unwrap().is_none(), "{context}");
         let saved = store.save_intermediate("shop", context, &cacerts).unwrap();
         assert_eq!(saved, store.dir().join("intermediate-shop"), "{context}");
         fs::remove_dir_all(saved).unwrap();
@@ -399,16 +307,9 @@ fn a_save_killed_at_any_step_loses_nothing() {
         assert_eq!(names(&dir), before, "step {step}: reading writes nothing");
 
         store.save_intermediate("east-1", "c", &next).unwrap();
-        assert_eq!(
-            store.intermediate("east-1", "c").unwrap().unwrap().1,
-            next,
-            "step {step}"
-        );
+        assert_eq!(store.intermediate("east-1", "c").unwrap().unwrap().1, next, "step {step}");
         assert_eq!(names(&dir), ["intermediate-east-1"], "step {step}");
-        assert_eq!(
-            dir.join("intermediate-east-1/notes").exists(),
-            former.is_some()
-        );
+        assert_eq!(dir.join("intermediate-east-1/notes").exists(), former.is_some());
     }
 }
 
@@ -434,9 +335,7 @@ fn a_reader_beside_a_writer_never_sees_a_mixture() {
     let (_dir, store) = certs();
     let root = root();
     let generations = [issued(&root), issued(&root)];
-    store
-        .save_intermediate("east-1", "c", &generations[0])
-        .unwrap();
+    store.save_intermediate("east-1", "c", &generations[0]).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -452,15 +351,10 @@ fn a_reader_beside_a_writer_never_sees_a_mixture() {
             changes
         });
         for turn in 0..100 {
-            store
-                .save_intermediate("east-1", "c", &generations[turn % 2])
-                .unwrap();
+            store.save_intermediate("east-1", "c", &generations[turn % 2]).unwrap();
         }
         done.store(true, Ordering::Relaxed);
-        assert!(
-            reader.join().unwrap() > 1,
-            "the reader saw the writer at work"
-        );
+        assert!(reader.join().unwrap() > 1, "the reader saw the writer at work");
     });
 }
 
@@ -477,9 +371,7 @@ fn killed_writer() {
     let root = store.root().unwrap().unwrap();
     let generations = [issued(&root), issued(&root)];
     for turn in 0.. {
-        store
-            .save_intermediate("east-1", "c", &generations[turn % 2])
-            .unwrap();
+        store.save_intermediate("east-1", "c", &generations[turn % 2]).unwrap();
         println!("saved");
     }
 }
@@ -495,12 +387,7 @@ fn a_killed_writer_leaves_a_key_with_its_certificate() {
     };
     for round in 0..12 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "--nocapture",
-                "pki::store::tests::killed_writer",
-            ])
+            .args(["--ignored", "--exact", "--nocapture", "pki::store::tests::killed_writer"])
             .env(KILLED_WRITER, store.dir())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -521,20 +408,11 @@ fn a_killed_writer_leaves_a_key_with_its_certificate() {
         child.kill().unwrap();
         let status = child.wait().unwrap();
         #[cfg(unix)]
-        assert_eq!(
-            std::os::unix::process::ExitStatusExt::signal(&status),
-            Some(9),
-            "{status}"
-        );
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
         assert_eq!(saved, 1 + round);
         check();
     }
-    store
-        .save_intermediate("east-1", "c", &issued(&root))
-        .unwrap();
+    store.save_intermediate("east-1", "c", &issued(&root)).unwrap();
     check();
-    assert_eq!(
-        names(store.dir()),
-        ["intermediate-east-1", "root-cert.pem", "root-key.pem"]
-    );
+    assert_eq!(names(store.dir()), ["intermediate-east-1", "root-cert.pem", "root-key.pem"]);
 }

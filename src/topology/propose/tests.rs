@@ -31,11 +31,7 @@ fn uncommented(text: &str) -> String {
 fn network_of(contexts: &[(&str, &str)]) -> Vec<String> {
     let text = uncommented(&text(contexts));
     let topology = parse(&text, Path::new("topology.yaml")).unwrap();
-    topology
-        .members
-        .iter()
-        .map(|member| member.network.to_string())
-        .collect()
+    topology.members.iter().map(|member| member.network.to_string()).collect()
 }
 
 #[test]
@@ -51,11 +47,8 @@ fn the_fresh_file_is_valid_but_for_its_missing_contexts() {
 fn without_contexts_it_shows_the_seeds_example() {
     let text = uncommented(&text(&[]));
     let topology = parse(&text, Path::new("topology.yaml")).unwrap();
-    let members: Vec<_> = topology
-        .members
-        .iter()
-        .map(|m| (m.context.as_str(), m.network.as_str()))
-        .collect();
+    let members: Vec<_> =
+        topology.members.iter().map(|m| (m.context.as_str(), m.network.as_str())).collect();
     assert_eq!(
         members,
         [
@@ -70,10 +63,7 @@ fn without_contexts_it_shows_the_seeds_example() {
 #[test]
 fn every_context_is_an_entry_with_its_cluster_name() {
     let text = text(&[
-        (
-            "arn:aws:eks:eu-west-1:12:cluster/shop",
-            "https://ABC.gr7.eu-west-1.eks.amazonaws.com",
-        ),
+        ("arn:aws:eks:eu-west-1:12:cluster/shop", "https://ABC.gr7.eu-west-1.eks.amazonaws.com"),
         ("kind-east", "https://127.0.0.1:40001"),
         ("no", "https://bob:s3cret@proxy/x"),
     ]);
@@ -93,11 +83,8 @@ fn every_context_is_an_entry_with_its_cluster_name() {
     );
     assert!(!text.contains("s3cret"));
     let topology = parse(&uncommented(&text), Path::new("topology.yaml")).unwrap();
-    let clusters: Vec<_> = topology
-        .members
-        .iter()
-        .map(|m| m.cluster.as_ref().unwrap().to_string())
-        .collect();
+    let clusters: Vec<_> =
+        topology.members.iter().map(|m| m.cluster.as_ref().unwrap().to_string()).collect();
     assert_eq!(clusters, ["shop", "kind-east", "no"]);
 }
 
@@ -142,12 +129,9 @@ fn networks_are_guessed_where_there_is_reason() {
 #[test]
 fn the_base_is_an_operator_without_a_note() {
     for text in [base_text().to_owned(), uncommented(base_text())] {
-        let base = crate::istio::base::read(
-            &text,
-            Path::new("base.yaml"),
-            crate::istio::base::Role::Base,
-        )
-        .unwrap();
+        let base =
+            crate::istio::base::read(&text, Path::new("base.yaml"), crate::istio::base::Role::Base)
+                .unwrap();
         assert_eq!(base.notes, []);
         assert_eq!(base.operator["spec"]["profile"], "minimal");
     }

@@ -53,19 +53,10 @@ fn places_survive_comments_flow_style_byte_order_mark_crlf_and_anchors() {
 fn a_key_written_twice_is_refused_with_both_lines() {
     let (line, column, text, hint) = fault("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n");
     assert_eq!((line, column), (5, 3));
-    assert_eq!(
-        text,
-        "f.yaml:5:3: key `c` is written twice in `b`, first in line 3"
-    );
+    assert_eq!(text, "f.yaml:5:3: key `c` is written twice in `b`, first in line 3");
     assert_eq!(hint.as_deref(), Some("keep one of the lines 3 and 5"));
-    assert_eq!(
-        fault("a: 1\na: 2\n").2,
-        "f.yaml:2:1: key `a` is written twice, first in line 1"
-    );
-    assert!(
-        read("a: &a {p: 1}\nb: {<<: *a, p: 2}\n").is_ok(),
-        "an override is no duplicate"
-    );
+    assert_eq!(fault("a: 1\na: 2\n").2, "f.yaml:2:1: key `a` is written twice, first in line 1");
+    assert!(read("a: &a {p: 1}\nb: {<<: *a, p: 2}\n").is_ok(), "an override is no duplicate");
 }
 
 #[test]
@@ -74,25 +65,13 @@ fn syntax_faults_are_told_in_our_words() {
     assert_eq!((line, column), (2, 3));
     assert!(text.contains("a tab character is used to indent"), "{text}");
     assert!(hint.unwrap().contains("spaces"));
-    assert!(
-        fault("a: 1\n---\nb: 2\n")
-            .2
-            .contains("second YAML document")
-    );
-    assert!(
-        fault("a: *b\n")
-            .2
-            .contains("anchor that is not in the file")
-    );
+    assert!(fault("a: 1\n---\nb: 2\n").2.contains("second YAML document"));
+    assert!(fault("a: *b\n").2.contains("anchor that is not in the file"));
     assert!(fault("a: &x [*x]\n").2.contains("contains itself"));
     assert!(fault("~: 1\n").2.contains("a key must be text"));
     assert!(fault("[a]: 1\n").2.contains("a key must be text"));
     assert!(fault("a: .nan\n").2.contains("finite"));
-    assert!(
-        fault("a: b: c\n")
-            .2
-            .starts_with("f.yaml:1:5: invalid YAML: mapping values")
-    );
+    assert!(fault("a: b: c\n").2.starts_with("f.yaml:1:5: invalid YAML: mapping values"));
 }
 
 #[test]
@@ -109,32 +88,21 @@ fn aliases_cannot_blow_up() {
     assert!(matches!(read(&huge), Err(YamlError::TooLarge { .. })));
     let shared = format!(
         "d: &d {{n: 1}}\nc:\n{}",
-        (0..2000)
-            .map(|n| format!("  c{n}: {{<<: *d}}\n"))
-            .collect::<Vec<_>>()
-            .concat()
+        (0..2000).map(|n| format!("  c{n}: {{<<: *d}}\n")).collect::<Vec<_>>().concat()
     );
-    assert!(
-        read(&shared).is_ok(),
-        "one anchor for many contexts is a good use"
-    );
+    assert!(read(&shared).is_ok(), "one anchor for many contexts is a good use");
 }
 
 #[test]
 fn a_file_without_values_is_null() {
     for text in ["", "# only\n", "---\n"] {
-        assert!(
-            matches!(read(text).unwrap().root.value, Value::Null),
-            "{text:?}"
-        );
+        assert!(matches!(read(text).unwrap().root.value, Value::Null), "{text:?}");
     }
 }
 
 #[test]
 fn a_file_on_one_line_has_places_but_no_excerpt() {
-    let contexts: Vec<_> = (0..2000)
-        .map(|n| format!("c{n}: {{network: net}}"))
-        .collect();
+    let contexts: Vec<_> = (0..2000).map(|n| format!("c{n}: {{network: net}}")).collect();
     let text = format!("{{mesh_id: m, contexts: {{{}}}}}", contexts.join(", "));
     let topology = crate::topology::parse(&text, Path::new("f.yaml")).unwrap();
     let last = &topology.members[1999].place;
