@@ -1,5 +1,7 @@
 //! Runs programs to their end and waits for conditions, both bounded in time.
 
+use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::process::{Command, Stdio};
@@ -121,14 +123,24 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Bytes in hexadecimal.
 pub(crate) fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
+/// The command line for messages, without the way into a namespace.
 fn shown(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
+        .map(OsStr::to_string_lossy)
         .collect();
+    let mut words = words.as_slice();
+    while words.first().is_some_and(|it| it == "nsenter")
+        && let Some(end) = words.iter().position(|it| it == "--")
+    {
+        words = &words[end + 1..];
+    }
     let line = words.join(" ");
     match line.char_indices().nth(200) {
         Some((end, _)) => format!("{}...", &line[..end]),
@@ -170,6 +182,15 @@ mod tests {
             error.to_string().contains("waiting for `sleep 60`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_way_into_a_namespace_is_not_shown() {
+        let mut command = Command::new("nsenter");
+        command.args([
+            "--net", "--", "nsenter", "--net=x", "--", "ip", "--", "link",
+        ]);
+        assert_eq!(shown(&command), "ip -- link");
     }
 
     #[test]

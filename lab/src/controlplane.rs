@@ -16,6 +16,8 @@ use crate::process::{self, Process};
 use crate::programs::Programs;
 use crate::state::Member;
 
+/// The variable that moves the cache of `kubectl` and its like.
+pub(crate) const CACHE: &str = "KUBECACHEDIR";
 const ETCD_PORT: u16 = 12379;
 /// Twenty API servers that start at once on a small machine take a while.
 const START: Duration = Duration::from_secs(240);
@@ -42,6 +44,7 @@ impl Site<'_> {
         let mut kubectl = self.space.client(self.programs.bin().join("kubectl"));
         let config = kubeconfig::path(self.run, member, User::Admin);
         kubectl.arg("--kubeconfig").arg(config);
+        kubectl.env(CACHE, self.run.cache());
         kubectl
     }
 

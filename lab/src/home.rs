@@ -104,6 +104,12 @@ impl RunFolder {
         self.path.join("kubeconfig")
     }
 
+    /// Where clients keep what they learn about the API servers. Another lab has other servers at
+    /// the same addresses, so it must not outlive this one.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.path.join("cache")
+    }
+
     /// The file that the cluster DNS reads host names of load balancers from.
     pub(crate) fn hosts(&self) -> PathBuf {
         self.path.join("hosts")

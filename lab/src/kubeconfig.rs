@@ -1,5 +1,6 @@
 //! The kubeconfig files of the clusters.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -106,26 +107,28 @@ fn yaml(clusters: &[Value], users: &[Value], contexts: &[Value], current: &str) 
         ("contexts", contexts),
     ] {
         if entries.is_empty() {
-            text.push_str(&format!("{name}: []\n"));
+            let _ = writeln!(text, "{name}: []");
             continue;
         }
-        text.push_str(&format!("{name}:\n"));
+        let _ = writeln!(text, "{name}:");
         for entry in entries {
-            text.push_str(&format!("- {entry}\n"));
+            let _ = writeln!(text, "- {entry}");
         }
     }
-    text.push_str(&format!("current-context: {}\n", Value::from(current)));
+    let _ = writeln!(text, "current-context: {}", Value::from(current));
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     #[test]
     fn the_file_is_a_kubeconfig() {
         let entry = json!({"name": "east-1"});
-        let text = yaml(&[entry.clone()], &[], &[entry], "context-east-1");
+        let text = yaml(from_ref(&entry), &[], from_ref(&entry), "context-east-1");
         assert_eq!(
             text,
             "apiVersion: v1\nkind: Config\nclusters:\n- {\"name\":\"east-1\"}\nusers: []\n\

@@ -48,10 +48,20 @@ impl Namespace {
                 Err(process::last_line(&lab.log(HOLDER)))
             }
         })?;
-        made.run(&["mount", "--make-rshared", "/"])?;
+        // Without mtab: it would be written to the machine's /run.
+        made.run(&["mount", "--no-mtab", "--make-rshared", "/"])?;
         for folder in COVERED {
             if Path::new(folder).is_dir() {
-                made.run(&["mount", "-t", "tmpfs", "-o", "mode=0755", "lab", folder])?;
+                made.run(&[
+                    "mount",
+                    "--no-mtab",
+                    "-t",
+                    "tmpfs",
+                    "-o",
+                    "mode=0755",
+                    "lab",
+                    folder,
+                ])?;
             }
         }
         made.run(&["mkdir", "-p", "/run/netns", "/run/lock", "/run/lab"])?;
@@ -59,6 +69,8 @@ impl Namespace {
         // Nodes must not learn a way round the router, whose rules separate the networks.
         made.write_sysctl("net/ipv4/conf/all/send_redirects", "0")?;
         made.write_sysctl("net/ipv4/conf/default/send_redirects", "0")?;
+        // What the router forwards it must route, not bridge past its rules.
+        made.write_sysctl("net/bridge/bridge-nf-call-iptables", "0")?;
         made.ip("link set lo up\n\
              link add br0 type bridge\n\
              addr add 10.99.0.1/16 dev br0\n\

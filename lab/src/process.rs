@@ -26,8 +26,8 @@ pub(crate) struct Process {
 impl Process {
     /// The running process of that number; one that ended but was not yet collected is none.
     pub(crate) fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let start = start_time(&stat)?;
+        let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let start = start_time(&line)?;
         Some(Self { pid, start })
     }
 

@@ -45,6 +45,11 @@ pub fn requirements() -> Result<(), Missing> {
         ));
     }
     cgroup::available().map_err(Missing)?;
+    if !bridge_filter(&["--dry-run"]) {
+        return sentence(
+            "the lab needs the kernel's br_netfilter, without which Services do not work".into(),
+        );
+    }
     if !packages::missing().is_empty() && !packages::installable() {
         return sentence(format!(
             "the lab needs programs that are not installed and cannot be without apt: the Debian \
@@ -85,6 +90,14 @@ pub fn requirements() -> Result<(), Missing> {
         ));
     }
     Ok(())
+}
+
+/// Whether iptables sees what bridges forward, after loading what that takes.
+pub(crate) fn bridge_filter(options: &[&str]) -> bool {
+    let there = || Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists();
+    let mut modprobe = Command::new("modprobe");
+    modprobe.args(options).arg("br_netfilter");
+    there() || command::run(&mut modprobe, Duration::from_secs(20)).is_ok()
 }
 
 fn go() -> Result<(), Missing> {

@@ -47,10 +47,10 @@ fn look(lab: &Lab, cluster: Cluster) -> Result<Status> {
     let mut dead = processes(member);
     dead.retain(|name| process::recorded(lab.run(), name).is_none());
     Ok(Status {
+        cluster,
         api_ready,
         node_ready,
         dead,
-        cluster,
     })
 }
 

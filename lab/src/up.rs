@@ -14,7 +14,7 @@ use crate::home::{Home, RunFolder};
 use crate::lab::{LOCK, Lab};
 use crate::namespace::Namespace;
 use crate::programs::{self, Programs};
-use crate::requirements::requirements;
+use crate::requirements::{bridge_filter, requirements};
 use crate::state::{EAST, Member, State, WEST};
 use crate::{balancer, controlplane, down, kubeconfig, network, node, parallel};
 use crate::{status, sysctl};
@@ -57,6 +57,7 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     let run = home.run(&options.name)?;
     if Namespace::find(&run).is_none() {
         requirements()?;
+        bridge_filter(&[]);
     }
     let programs = programs::build(progress)?;
     let _lock = run.lock(LOCK)?;
