@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks and all tiers of tests, and one closing line that counts them.
 
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -148,7 +148,7 @@ fn tier(
         .map_err(|e| format!("cargo cannot be run: {e}"))?;
     let output = child.stdout.take().map(BufReader::new);
     let before = tally.passed + tally.failed;
-    for line in output.into_iter().flat_map(BufReader::lines).map_while(Result::ok) {
+    for line in output.into_iter().flat_map(std::io::BufRead::lines).map_while(Result::ok) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             tally.passed += counted(counts, "passed");
             tally.failed += counted(counts, "failed");
