@@ -391,13 +391,22 @@ pub enum Error {
         /// The API server's words.
         message: String,
     },
-    /// The namespace of the object does not exist (404).
-    #[error("{call}: the namespace `{namespace}` does not exist")]
+    /// The namespace of the object does not exist (404), or takes no new objects because it is
+    /// being deleted (403).
+    #[error("{call}: the namespace `{namespace}` {}", if *terminating { "is being deleted" } else { "does not exist" })]
     NoNamespace {
         /// What was being done.
         call: Box<Call>,
         /// The namespace.
         namespace: String,
+        /// Whether it is being deleted.
+        terminating: bool,
+    },
+    /// The object was to be the one with a certain UID, and another one has the name now (409).
+    #[error("{call}: another object has that name now")]
+    Replaced {
+        /// What was being done.
+        call: Box<Call>,
     },
     /// The API server does not serve this kind, for lack of a CRD for instance (404).
     #[error("{call}: the API server does not know the kind `{kind}` of `{api_version}`")]
@@ -489,6 +498,7 @@ impl Error {
             | Self::AlreadyExists { call }
             | Self::NotFound { call, .. }
             | Self::NoNamespace { call, .. }
+            | Self::Replaced { call }
             | Self::UnknownKind { call, .. }
             | Self::Webhook { call, .. }
             | Self::Rejected { call, .. }

@@ -651,3 +651,80 @@ async fn a_raw_request_and_a_merge_patch() {
         .unwrap();
     assert_eq!(answer["data"], map()["data"]);
 }
+
+#[tokio::test]
+async fn a_command_in_a_pod_that_is_not_there() {
+    let server = ApiServer::start().await;
+    let path = "/api/v1/namespaces/a/pods/b/exec";
+    server.inject(
+        Method::GET,
+        path,
+        1,
+        status(404, "NotFound", "pods \"b\" not found"),
+    );
+    let cluster = connect(&server.url()).await;
+    let error = patiently(cluster.exec("a", "b", "discovery", &["true"]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`east`: cannot run `true` in container discovery of Pod a/b: pods \"b\" not found"
+    );
+    server.inject(Method::GET, path, 1, Fault::Body("{}"));
+    let error = patiently(cluster.exec("a", "b", "discovery", &["true"]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Garbled { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_identity_of_a_cluster_is_asked_for_once() {
+    let server = ApiServer::start().await;
+    let cluster = connect(&server.url()).await;
+    let error = patiently(cluster.uid()).await.unwrap_err();
+    assert!(matches!(&error, Error::NotFound { .. }), "{error:?}");
+    let path = "/api/v1/namespaces/kube-system";
+    server.put(path, json!({"metadata": {"uid": "6f6b"}}));
+    assert_eq!(patiently(cluster.uid()).await.unwrap(), "6f6b");
+    assert_eq!(patiently(cluster.clone().uid()).await.unwrap(), "6f6b");
+    assert_eq!(server.count(&Method::GET, path), 2);
+}
+
+#[tokio::test]
+async fn deletions_name_the_very_object() {
+    let server = ApiServer::start().await;
+    let cluster = connect(&server.url()).await;
+    let id = map_id();
+    let delete = || cluster.delete(&id, Some("u1"), Propagation::Foreground);
+    server.put(MAP, map());
+    patiently(delete()).await.unwrap();
+    let sent = server.received().pop().unwrap();
+    assert_eq!(sent.body["preconditions"], json!({"uid": "u1"}));
+    assert_eq!(sent.body["propagationPolicy"], "Foreground");
+
+    let message = "Operation cannot be fulfilled on ConfigMap \"istio\": the UID in the precondition \
+                   (u1) does not match the UID in record (u2)";
+    server.inject(Method::DELETE, MAP, 9, status(409, "Conflict", message));
+    assert_eq!(patiently(delete()).await.unwrap(), Deletion::Replaced);
+    assert_eq!(server.count(&Method::DELETE, MAP), 2);
+}
+
+/// Calls can be made from tasks of their own.
+#[tokio::test]
+async fn calls_are_send() {
+    fn is_send<T: Send>(_: &T) {}
+    let server = ApiServer::start().await;
+    let cluster = connect(&server.url()).await;
+    let (id, object) = (map_id(), map());
+    is_send(&cluster.uid());
+    is_send(&cluster.get(&id));
+    is_send(&cluster.list("v1", "Secret", None, None));
+    is_send(&cluster.list_metadata("v1", "Secret", None, None));
+    is_send(&cluster.apply(&object, Apply::default()));
+    is_send(&cluster.create(&object, false));
+    is_send(&cluster.patch_merge(&id, &object));
+    is_send(&cluster.delete(&id, None, Propagation::Orphan));
+    is_send(&cluster.allowed(&[]));
+    is_send(&cluster.get_text("/readyz"));
+    is_send(&cluster.exec("a", "b", "c", &["true"]));
+}

@@ -5,7 +5,7 @@ use multimesh::kube::error::Error;
 use multimesh::kube::kubeconfig::Sources;
 use multimesh::kube::{Kubeconfig, ProxyVariables};
 
-use crate::apiserver::{kubeconfig, nobody, write};
+use crate::apiserver::{ApiServer, connect_proxy, kubeconfig, nobody, write};
 use crate::{explicit, install_provider, options, patiently};
 
 fn list(paths: &[&std::path::Path]) -> Sources {
@@ -312,4 +312,38 @@ async fn a_proxy_that_is_down_is_named() {
         )
     );
     assert!(error.hint().unwrap().contains("NO_PROXY=10.1.2.3"));
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_and_its_refusal_is_told() {
+    install_provider();
+    let server = ApiServer::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let connect = async |proxy: &str| {
+        let text = kubeconfig("east", &server.url(), "{}")
+            .replace("server:", &format!("proxy-url: '{proxy}', server:"));
+        let path = write(directory.path(), "config", &text);
+        let loaded = Kubeconfig::load_from(&explicit(path)).unwrap();
+        patiently(loaded.connect("east", &options())).await.unwrap()
+    };
+    let (proxy, tunnels) = connect_proxy("user:hunter2").await;
+    let cluster = connect(&format!("http://user:hunter2@{proxy}")).await;
+    patiently(cluster.version()).await.unwrap();
+    assert_eq!(
+        tunnels.lock().unwrap().as_slice(),
+        [server.address().to_string()]
+    );
+    assert_eq!(cluster.proxy(), Some(format!("http://{proxy}").as_str()));
+
+    let cluster = connect(&format!("http://user:wrong-hunter2@{proxy}")).await;
+    let error = patiently(cluster.version()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`east`: the proxy http://{proxy} on the way to the API server at {} did not open a \
+             tunnel: proxy authorization required",
+            server.url()
+        )
+    );
+    assert!(!format!("{error:?}{cluster:?}").contains("hunter2"));
 }

@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -357,6 +358,44 @@ pub(crate) async fn resetting() -> (SocketAddr, JoinHandle<()>) {
 pub(crate) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     listener.local_addr().unwrap()
+}
+
+/// An HTTP proxy that opens tunnels for one user and password, and where it has opened them to.
+pub(crate) async fn connect_proxy(user: &str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    use base64::Engine as _;
+    let wanted = format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(user)
+    );
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tunnels = Arc::new(Mutex::new(Vec::new()));
+    let opened = Arc::clone(&tunnels);
+    // Ends with the runtime of the test.
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (wanted, opened) = (wanted.clone(), Arc::clone(&opened));
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await?);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                if !head.contains(&wanted) {
+                    let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+                    return client.write_all(refusal).await;
+                }
+                let mut server = tokio::net::TcpStream::connect(&target).await?;
+                opened.lock().unwrap().push(target);
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server)
+                    .await
+                    .map(|_| ())
+            });
+        }
+    });
+    (address, tunnels)
 }
 
 /// A limit for everything that a test waits for.
