@@ -308,23 +308,58 @@ async fn a_missing_plugin_comes_with_its_install_hint() {
 }
 
 #[tokio::test]
-async fn other_credentials_of_the_user_come_first() {
+async fn clusters_of_one_user_share_the_renewal() {
     let server = ApiServer::start().await;
-    server.accept_tokens(&["static"]);
     let plugin = Plugin::counting("");
-    let text = fs::read_to_string({
-        let _ = plugin.kubeconfig(&server.url(), "");
-        plugin.directory.path().join("config")
-    })
-    .unwrap()
-    .replace("user: {exec:", "user: {token: static, exec:");
-    let path = write(plugin.directory.path(), "config", &text);
-    let kubeconfig = Kubeconfig::load_from(&explicit(path)).unwrap();
-    let cluster = patiently(kubeconfig.connect("one", &options()))
+    let kubeconfig = plugin.kubeconfig(&server.url(), "");
+    let one = patiently(kubeconfig.connect("one", &options()))
         .await
         .unwrap();
-    patiently(cluster.version()).await.unwrap();
-    assert_eq!(plugin.runs(), 0);
+    let two = patiently(kubeconfig.connect("two", &options()))
+        .await
+        .unwrap();
+    server.accept_tokens(&["token-2"]);
+    patiently(one.version()).await.unwrap();
+    patiently(two.version()).await.unwrap();
+    assert_eq!(plugin.runs(), 2);
+}
+
+#[tokio::test]
+async fn other_credentials_of_the_user_come_first() {
+    use base64::Engine as _;
+    let server = ApiServer::start().await;
+    let plugin = Plugin::counting("");
+    let pair = rcgen::generate_simple_self_signed(["jane".to_owned()]).unwrap();
+    let base64 = |pem: String| base64::engine::general_purpose::STANDARD.encode(pem);
+    let certificate = format!(
+        "client-certificate-data: {}, client-key-data: {}",
+        base64(pair.cert.pem()),
+        base64(pair.signing_key.serialize_pem())
+    );
+    for own in [
+        "token: static",
+        "username: jane, password: hunter2",
+        &certificate,
+    ] {
+        plugin.kubeconfig(&server.url(), "");
+        let path = plugin.directory.path().join("config");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(
+            &path,
+            text.replace("user: {exec:", &format!("user: {{{own}, exec:")),
+        )
+        .unwrap();
+        let kubeconfig = Kubeconfig::load_from(&explicit(path)).unwrap();
+        let cluster = patiently(kubeconfig.connect("one", &options()))
+            .await
+            .unwrap();
+        patiently(cluster.version()).await.unwrap();
+        assert_eq!(plugin.runs(), 0, "{own}");
+    }
+    assert_eq!(
+        server.received()[0].authorization.as_deref(),
+        Some("Bearer static")
+    );
 }
 
 #[tokio::test]
