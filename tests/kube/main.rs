@@ -13,6 +13,7 @@ mod apiserver;
 mod credentials;
 mod faults;
 mod kubeconfig;
+mod objects;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +21,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use multimesh::kube::kubeconfig::Sources;
-use multimesh::kube::{Cluster, ConnectOptions, Kubeconfig, ProxyVariables};
+use multimesh::kube::{Cluster, ConnectOptions, Kubeconfig, ProxyVariables, ResourceId};
+use serde_json::{Value, json};
+
+/// The object of most tests, and where it lives.
+const MAP: &str = "/api/v1/namespaces/istio-system/configmaps/istio";
+
+fn map() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"a": "b"}})
+}
+
+fn map_id() -> ResourceId {
+    ResourceId::namespaced("v1", "ConfigMap", "istio-system", "istio")
+}
 
 /// Options that do not depend on the environment, and are short enough for tests.
 fn options() -> ConnectOptions {
