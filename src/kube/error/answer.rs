@@ -26,22 +26,34 @@ impl StatusAnswer {
         let status = serde_json::from_slice::<Status>(body)
             .ok()
             .filter(|status| !status.message.is_empty() || !status.reason.is_empty());
-        let asked = retry_after.and_then(|value| value.trim().parse().ok()).or_else(|| {
-            let seconds = status.as_ref()?.details.as_ref()?.retry_after_seconds;
-            (seconds > 0).then(|| u64::from(seconds))
-        });
+        let asked = retry_after
+            .and_then(|value| value.trim().parse().ok())
+            .or_else(|| {
+                let seconds = status.as_ref()?.details.as_ref()?.retry_after_seconds;
+                (seconds > 0).then(|| u64::from(seconds))
+            });
         let text = if status.is_none() {
             String::from_utf8_lossy(body).into_owned()
         } else {
             String::new()
         };
-        Self { code, status, text, retry_after: asked.map(Duration::from_secs) }
+        Self {
+            code,
+            status,
+            text,
+            retry_after: asked.map(Duration::from_secs),
+        }
     }
 
     /// The same for a status that the client has read already.
     pub(crate) fn from_status(status: Status) -> Self {
         let text = String::new();
-        Self { code: status.code, retry_after: None, status: Some(status), text }
+        Self {
+            code: status.code,
+            retry_after: None,
+            status: Some(status),
+            text,
+        }
     }
 
     /// What the server says, in one line, fit for a terminal.
@@ -52,7 +64,11 @@ impl StatusAnswer {
             None => &self.text,
         };
         let said = shorten(said);
-        if said.is_empty() { format!("the server answered HTTP {}", self.code) } else { said }
+        if said.is_empty() {
+            format!("the server answered HTTP {}", self.code)
+        } else {
+            said
+        }
     }
 
     /// Whether an admission webhook could not be called. The API server reports it as a plain
@@ -82,15 +98,25 @@ impl StatusAnswer {
 
     /// Whether a precondition (a UID) of a deletion was not met.
     pub(crate) fn is_precondition(&self) -> bool {
-        self.code == 409 && self.message().contains("Precondition failed")
+        // "Precondition failed: UID in precondition: ..." up to 1.35, "the UID in the precondition
+        // (...) does not match the UID in record" since.
+        self.code == 409
+            && ["Precondition failed", "in the precondition"]
+                .iter()
+                .any(|words| self.message().contains(words))
     }
 
     fn reason(&self) -> &str {
-        self.status.as_ref().map_or("", |status| status.reason.as_str())
+        self.status
+            .as_ref()
+            .map_or("", |status| status.reason.as_str())
     }
 
     fn conflicts(&self) -> Vec<FieldConflict> {
-        let causes = self.status.as_ref().and_then(|status| status.details.as_ref());
+        let causes = self
+            .status
+            .as_ref()
+            .and_then(|status| status.details.as_ref());
         causes
             .map(|details| details.causes.as_slice())
             .unwrap_or_default()
@@ -116,11 +142,17 @@ pub(crate) fn refusal(
     let call = Box::new(call);
     let message = answer.message();
     match answer.code {
-        401 => {
-            Error::Unauthorized { call, user: user.to_owned(), plugin: plugin.map(str::to_owned) }
-        }
-        403 => match missing_namespace(answer, true) {
-            Some(namespace) => Error::NoNamespace { call, namespace },
+        401 => Error::Unauthorized {
+            call,
+            user: user.to_owned(),
+            plugin: plugin.map(str::to_owned),
+        },
+        403 => match terminating_namespace(answer) {
+            Some(namespace) => Error::NoNamespace {
+                call,
+                namespace,
+                terminating: true,
+            },
             None => Error::Forbidden { call, message },
         },
         404 => not_found(call, kind, answer, message),
@@ -128,6 +160,8 @@ pub(crate) fn refusal(
             let conflicts = answer.conflicts();
             if !conflicts.is_empty() {
                 Error::Conflict { call, conflicts }
+            } else if answer.is_precondition() {
+                Error::Replaced { call }
             } else if answer.reason() == "AlreadyExists" {
                 Error::AlreadyExists { call }
             } else {
@@ -136,13 +170,37 @@ pub(crate) fn refusal(
         }
         500 if answer.is_failing_webhook() => {
             let webhook = quoted(&message).unwrap_or("unknown").to_owned();
-            let reason = message.split_once(": ").map_or(message.as_str(), |(_, rest)| rest);
+            let reason = message
+                .split_once(": ")
+                .map_or(message.as_str(), |(_, rest)| rest);
             // "Internal error occurred: failed calling webhook \"NAME\": ..."
-            let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest).to_owned();
-            Error::Webhook { call, webhook, reason }
+            let reason = reason
+                .split_once("\": ")
+                .map_or(reason, |(_, rest)| rest)
+                .to_owned();
+            Error::Webhook {
+                call,
+                webhook,
+                reason,
+            }
         }
-        code @ (408 | 429 | 500..) => Error::Unavailable { call, code, reason: message },
-        code => Error::Rejected { call, code, reason: message },
+        // Without another reason a 500 is about this very request: an object that does not fit its
+        // schema, for one, is answered so to an apply.
+        500 if !answer.is_store_hiccup() && answer.retry_after.is_none() => Error::Rejected {
+            call,
+            code: 500,
+            reason: message,
+        },
+        code @ (408 | 429 | 500..) => Error::Unavailable {
+            call,
+            code,
+            reason: message,
+        },
+        code => Error::Rejected {
+            call,
+            code,
+            reason: message,
+        },
     }
 }
 
@@ -152,8 +210,12 @@ fn not_found(
     answer: &StatusAnswer,
     message: String,
 ) -> Error {
-    if let Some(namespace) = missing_namespace(answer, false) {
-        return Error::NoNamespace { call, namespace };
+    if let Some(namespace) = missing_namespace(answer) {
+        return Error::NoNamespace {
+            call,
+            namespace,
+            terminating: false,
+        };
     }
     // A path that is not served is answered with plain text, or (group served, kind not) with a
     // status that names no object.
@@ -163,27 +225,29 @@ fn not_found(
         .and_then(|status| status.details.as_ref())
         .is_some_and(|details| !details.name.is_empty());
     match kind {
-        Some((api_version, kind)) if !names_object => {
-            Error::UnknownKind { call, api_version: api_version.to_owned(), kind: kind.to_owned() }
-        }
+        Some((api_version, kind)) if !names_object => Error::UnknownKind {
+            call,
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        },
         _ => Error::NotFound { call, message },
     }
 }
 
-/// The namespace that is missing or, with `terminating`, on its way out.
-fn missing_namespace(answer: &StatusAnswer, terminating: bool) -> Option<String> {
-    let status = answer.status.as_ref()?;
-    let details = status.details.as_ref()?;
-    if terminating {
-        let cause = details.causes.iter().find(|cause| cause.reason == "NamespaceTerminating")?;
-        return quoted_last_word(&cause.message);
-    }
+fn missing_namespace(answer: &StatusAnswer) -> Option<String> {
+    let details = answer.status.as_ref()?.details.as_ref()?;
     (details.kind == "namespaces").then(|| details.name.clone())
 }
 
-/// "namespace NAME is being terminated" (apiserver, plugin/namespace/lifecycle).
-fn quoted_last_word(message: &str) -> Option<String> {
-    message.strip_prefix("namespace ")?.split(' ').next().map(str::to_owned)
+/// The cause says "namespace NAME is being terminated" (apiserver, plugin/namespace/lifecycle).
+fn terminating_namespace(answer: &StatusAnswer) -> Option<String> {
+    let details = answer.status.as_ref()?.details.as_ref()?;
+    let cause = details
+        .causes
+        .iter()
+        .find(|cause| cause.reason == "NamespaceTerminating")?;
+    let rest = cause.message.strip_prefix("namespace ")?;
+    rest.split(' ').next().map(str::to_owned)
 }
 
 fn quoted(message: &str) -> Option<&str> {
@@ -221,7 +285,13 @@ mod tests {
 
     fn error_of(code: u16, body: &serde_json::Value) -> Error {
         let answer = StatusAnswer::new(code, None, body.to_string().as_bytes());
-        refusal(call(), Some(("apps/v1", "Deployment")), &answer, "admin", None)
+        refusal(
+            call(),
+            Some(("apps/v1", "Deployment")),
+            &answer,
+            "admin",
+            None,
+        )
     }
 
     #[test]
@@ -246,12 +316,50 @@ mod tests {
             &json!({"kind": "Status", "reason": "NotFound", "message": "namespaces \"istio-system\" not found",
                 "details": {"name": "istio-system", "kind": "namespaces"}}),
         );
+        assert_eq!(
+            namespace.to_string(),
+            "`east`: cannot apply Deployment istio-system/istiod: the namespace `istio-system` \
+             does not exist"
+        );
+        let leaving = error_of(
+            403,
+            &json!({"kind": "Status", "reason": "Forbidden", "message": "forbidden: unable to create \
+                new content in namespace istio-system because it is being terminated",
+                "details": {"causes": [{"reason": "NamespaceTerminating",
+                    "message": "namespace istio-system is being terminated", "field": "metadata.namespace"}]}}),
+        );
         assert!(
-            matches!(namespace, Error::NoNamespace { namespace, .. } if namespace == "istio-system")
+            leaving
+                .to_string()
+                .ends_with("`istio-system` is being deleted"),
+            "{leaving}"
         );
         let answer = StatusAnswer::new(404, None, b"404 page not found\n");
         let kind = refusal(call(), Some(("x.io/v1", "Thing")), &answer, "admin", None);
         assert!(matches!(kind, Error::UnknownKind { kind, .. } if kind == "Thing"));
+    }
+
+    #[test]
+    fn an_object_that_does_not_fit_its_schema_is_rejected() {
+        let message = "failed to create typed patch object (a/b; /v1, Kind=ConfigMap): .dat: field \
+                       not declared in schema";
+        let error = error_of(500, &json!({"kind": "Status", "message": message}));
+        assert!(matches!(&error, Error::Rejected { .. }), "{error:?}");
+        assert!(error.to_string().ends_with(message));
+        let error = error_of(500, &json!({"message": "etcdserver: leader changed"}));
+        assert!(matches!(&error, Error::Unavailable { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn unmet_preconditions_are_recognised_old_and_new() {
+        for message in [
+            "Precondition failed: UID in precondition: a, UID in object meta: b",
+            "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (a) does \
+             not match the UID in record (b). The object might have been deleted and then recreated",
+        ] {
+            let error = error_of(409, &json!({"reason": "Conflict", "message": message}));
+            assert!(matches!(&error, Error::Replaced { .. }), "{error:?}");
+        }
     }
 
     #[test]
@@ -261,9 +369,17 @@ mod tests {
             &json!({"kind": "Status", "reason": "InternalError",
                 "message": "Internal error occurred: failed calling webhook \"rev.validation.istio.io\": failed to call webhook: Post \"https://istiod\": connection refused"}),
         );
-        let Error::Webhook { webhook, reason, .. } = error else { panic!("{error}") };
+        let Error::Webhook {
+            webhook, reason, ..
+        } = error
+        else {
+            panic!("{error}")
+        };
         assert_eq!(webhook, "rev.validation.istio.io");
-        assert_eq!(reason, "failed to call webhook: Post \"https://istiod\": connection refused");
+        assert_eq!(
+            reason,
+            "failed to call webhook: Post \"https://istiod\": connection refused"
+        );
     }
 
     #[test]

@@ -35,9 +35,10 @@ impl Fault {
             ::kube::Error::Api(status) => {
                 Self::Status(Box::new(StatusAnswer::from_status(*status)))
             }
-            ::kube::Error::UpgradeConnection(error) => {
-                Self::Garbled(format!("it does not open a stream: {}", shorten(&error.to_string())))
-            }
+            ::kube::Error::UpgradeConnection(error) => Self::Garbled(format!(
+                "it does not open a stream: {}",
+                shorten(&error.to_string())
+            )),
             ::kube::Error::SerdeError(_) => Self::Garbled("it is not JSON".to_owned()),
             ::kube::Error::FromUtf8(_) => Self::Garbled("it is not text".to_owned()),
             other => Self::of_chain(&other, connect_timeout),
@@ -48,11 +49,11 @@ impl Fault {
     fn of_chain(error: &(dyn StdError + 'static), connect_timeout: Duration) -> Self {
         let mut seen = Seen::default();
         seen.walk(error);
+        // Also after the handshake: in TLS 1.3 the alert about a client certificate comes in place
+        // of the answer.
         if let Some(tls) = seen.tls {
             return Self::Tls(tls);
         }
-        // A client certificate that is refused is noticed after the handshake in TLS 1.3: the
-        // alert comes in place of the answer.
         let text = seen.texts.join(": ");
         let proxy = text.find("tunnel error").or_else(|| text.find("SOCKS"));
         if let Some(start) = proxy.filter(|_| seen.kind.is_none()) {
@@ -76,9 +77,9 @@ impl Fault {
                 | io::ErrorKind::UnexpectedEof
                 | io::ErrorKind::BrokenPipe,
             ) if connecting => Self::Contact(Contact::Closed),
-            _ if connecting => {
-                Self::Contact(Contact::Other(shorten(seen.texts.last().map_or("", String::as_str))))
-            }
+            _ if connecting => Self::Contact(Contact::Other(shorten(
+                seen.texts.last().map_or("", String::as_str),
+            ))),
             _ => Self::Broken,
         }
     }
