@@ -110,10 +110,7 @@ impl Cluster {
     /// The same cluster with another deadline for each call, all its attempts included.
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            deadline,
-        }
+        Self { inner: Arc::clone(&self.inner), deadline }
     }
 
     /// The version of the API server. Every authenticated user may ask for it: a good first call.
@@ -214,12 +211,7 @@ impl Cluster {
     }
 
     pub(super) fn call(&self, verb: &'static str, object: String) -> Call {
-        Call {
-            context: self.context().to_owned(),
-            server: self.server().to_owned(),
-            verb,
-            object,
-        }
+        Call { context: self.context().to_owned(), server: self.server().to_owned(), verb, object }
     }
 
     /// The client, with a credential that has not expired.

@@ -79,11 +79,7 @@ pub(super) struct Recipe {
 
 impl Recipe {
     fn of(kubeconfig: &Kubeconfig, context: &str, options: &ConnectOptions) -> Result<Self, Error> {
-        let Parts {
-            entry,
-            cluster,
-            mut user,
-        } = kubeconfig.parts(context)?;
+        let Parts { entry, cluster, mut user } = kubeconfig.parts(context)?;
         let server = server(&entry)?;
         // client-go dropped gcp and azure in 1.26; what is left of others is `oidc`.
         if let Some(provider) = user.auth_provider.as_ref().filter(|p| p.name != "oidc") {
@@ -93,10 +89,7 @@ impl Recipe {
                 provider: provider.name.clone(),
             });
         }
-        let rules = Rules {
-            timeout: options.plugin_timeout,
-            no_input: options.no_input,
-        };
+        let rules = Rules { timeout: options.plugin_timeout, no_input: options.no_input };
         let plugin = Plugin::of(&user, &entry.user, context, cluster, rules);
         user.exec = None;
         let proxy = proxy::select(
@@ -174,10 +167,7 @@ impl Recipe {
             Ok(Ok(Ok(client))) => Ok(client),
             Ok(Ok(Err(error))) => Err(invalid(build_error(&error))),
             Ok(Err(_)) => Err(invalid("reading them failed".to_owned())),
-            Err(_) => Err(invalid(format!(
-                "reading their files takes over {} s",
-                limit.as_secs()
-            ))),
+            Err(_) => Err(invalid(format!("reading their files takes over {} s", limit.as_secs()))),
         }
     }
 }
@@ -207,14 +197,8 @@ fn authority(entry: &ContextEntry, cluster: &::kube::config::Cluster) -> Result<
         cluster: entry.cluster.clone(),
         reason,
     };
-    let data = cluster
-        .certificate_authority_data
-        .as_deref()
-        .filter(|data| !data.is_empty());
-    let path = cluster
-        .certificate_authority
-        .as_deref()
-        .filter(|path| !path.is_empty());
+    let data = cluster.certificate_authority_data.as_deref().filter(|data| !data.is_empty());
+    let path = cluster.certificate_authority.as_deref().filter(|path| !path.is_empty());
     let pem = match (data, path) {
         (Some(data), _) => base64::engine::general_purpose::STANDARD
             .decode(data)

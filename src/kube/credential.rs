@@ -32,8 +32,7 @@ pub(super) struct Credential {
 
 impl Credential {
     pub(super) fn is_expired(&self) -> bool {
-        self.expires
-            .is_some_and(|end| jiff::Timestamp::now() + EARLY >= end)
+        self.expires.is_some_and(|end| jiff::Timestamp::now() + EARLY >= end)
     }
 
     /// Puts the credential in the place of the plugin.
@@ -119,16 +118,9 @@ impl Plugin {
     async fn run(&self, terminal: &tokio::sync::Mutex<()>) -> Result<Credential, PluginFault> {
         let interactive = self.is_interactive()?;
         // Two prompts at once on one terminal cannot be answered.
-        let _terminal = if interactive {
-            Some(terminal.lock().await)
-        } else {
-            None
-        };
-        let limit = if interactive {
-            self.rules.timeout.max(PROMPT_TIMEOUT)
-        } else {
-            self.rules.timeout
-        };
+        let _terminal = if interactive { Some(terminal.lock().await) } else { None };
+        let limit =
+            if interactive { self.rules.timeout.max(PROMPT_TIMEOUT) } else { self.rules.timeout };
         let mut command = self.prepare(interactive)?;
         let child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => PluginFault::NotFound(self.config.install_hint.clone()),
@@ -140,10 +132,7 @@ impl Plugin {
             .map_err(|error| PluginFault::NotStarted(error.to_string()))?;
         let stdout = Zeroizing::new(output.stdout);
         if !output.status.success() {
-            return Err(PluginFault::Failed(
-                output.status.code(),
-                last_lines(&output.stderr),
-            ));
+            return Err(PluginFault::Failed(output.status.code(), last_lines(&output.stderr)));
         }
         answer(&stdout, self.config.api_version.as_deref())
     }
@@ -252,28 +241,18 @@ fn answer(stdout: &[u8], api_version: Option<&str>) -> Result<Credential, Plugin
         return Err(bad("its output is not an ExecCredential"));
     }
     if answer.api_version.as_deref() != api_version {
-        return Err(bad(
-            "its output has another `apiVersion` than the kubeconfig",
-        ));
+        return Err(bad("its output has another `apiVersion` than the kubeconfig"));
     }
-    let status = answer
-        .status
-        .ok_or_else(|| bad("its output has no `status`"))?;
+    let status = answer.status.ok_or_else(|| bad("its output has no `status`"))?;
     let filled = |text: &String| !text.is_empty();
-    let token = status
-        .token
-        .filter(|token| !token.expose_secret().is_empty());
+    let token = status.token.filter(|token| !token.expose_secret().is_empty());
     let certificate = status.client_certificate_data.filter(filled);
-    let key = status
-        .client_key_data
-        .filter(|key| !key.expose_secret().is_empty());
+    let key = status.client_key_data.filter(|key| !key.expose_secret().is_empty());
     let certificate = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
         _ => {
-            return Err(bad(
-                "it has a client certificate without key, or a key without",
-            ));
+            return Err(bad("it has a client certificate without key, or a key without"));
         }
     };
     if token.is_none() && certificate.is_none() {
@@ -285,11 +264,7 @@ fn answer(stdout: &[u8], api_version: Option<&str>) -> Result<Credential, Plugin
         .map(|text| text.parse::<jiff::Timestamp>())
         .transpose()
         .map_err(|_| bad("its `expirationTimestamp` is not a time"))?;
-    Ok(Credential {
-        token,
-        certificate,
-        expires,
-    })
+    Ok(Credential { token, certificate, expires })
 }
 
 /// The end of what a program wrote, in one line.
@@ -297,11 +272,7 @@ fn last_lines(output: &[u8]) -> String {
     const LONGEST: usize = 400;
     let text = String::from_utf8_lossy(output);
     let words: Vec<&str> = text.split_whitespace().collect();
-    let line: String = words
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
+    let line: String = words.join(" ").chars().filter(|c| !c.is_control()).collect();
     let skip = line.chars().count().saturating_sub(LONGEST);
     let end: String = line.chars().skip(skip).collect();
     if skip == 0 { end } else { format!("…{end}") }

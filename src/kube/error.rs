@@ -367,9 +367,7 @@ impl Error {
 }
 
 fn place(position: Option<(u64, u64)>) -> String {
-    position.map_or_else(String::new, |(line, column)| {
-        format!(", line {line}, column {column},")
-    })
+    position.map_or_else(String::new, |(line, column)| format!(", line {line}, column {column},"))
 }
 
 fn no_context(known: &[String], similar: Option<&str>) -> String {
@@ -380,17 +378,9 @@ fn no_context(known: &[String], similar: Option<&str>) -> String {
     if known.is_empty() {
         return "; it has no contexts at all".to_owned();
     }
-    let shown: Vec<String> = known
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let shown: Vec<String> = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     let rest = known.len().saturating_sub(SHOWN);
-    let more = if rest == 0 {
-        String::new()
-    } else {
-        format!(" and {rest} more")
-    };
+    let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     format!("; it has {}{more}", shown.join(", "))
 }
 
@@ -409,15 +399,8 @@ fn conflicts_text(conflicts: &[FieldConflict]) -> String {
         .map(|conflict| format!("`{}` belongs to `{}`", conflict.field, conflict.manager))
         .collect();
     let rest = conflicts.len().saturating_sub(SHOWN);
-    let more = if rest == 0 {
-        String::new()
-    } else {
-        format!(" and {rest} more")
-    };
-    format!(
-        "other field managers own fields of it with other values: {}{more}",
-        shown.join(", ")
-    )
+    let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("other field managers own fields of it with other values: {}{more}", shown.join(", "))
 }
 
 fn command_end(code: Option<i32>) -> String {
@@ -428,9 +411,5 @@ fn command_end(code: Option<i32>) -> String {
 }
 
 fn after_colon(text: &str) -> String {
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(": {text}")
-    }
+    if text.is_empty() { String::new() } else { format!(": {text}") }
 }

@@ -44,14 +44,7 @@ impl Cluster {
         let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
         self.repeat(terms, |client| {
             let command = command.clone();
-            Box::pin(run(
-                client,
-                namespace,
-                pod,
-                container,
-                command,
-                connect_timeout,
-            ))
+            Box::pin(run(client, namespace, pod, container, command, connect_timeout))
         })
         .await
     }
@@ -78,10 +71,8 @@ async fn run(
     let stdout = process.stdout().ok_or_else(broken)?;
     let stderr = process.stderr().ok_or_else(broken)?;
     let status = process.take_status().ok_or_else(broken)?;
-    let (stdout, stderr) = tokio::join!(
-        read(stdout, LONGEST_OUTPUT),
-        read(stderr, LONGEST_COMPLAINT)
-    );
+    let (stdout, stderr) =
+        tokio::join!(read(stdout, LONGEST_OUTPUT), read(stderr, LONGEST_COMPLAINT));
     // Without a status the stream ended early.
     let status = status.await.ok_or_else(broken)?;
     if status.status.as_deref() != Some("Success") {
@@ -107,8 +98,6 @@ async fn read(mut stream: impl AsyncRead + Unpin, most: u64) -> Vec<u8> {
 
 fn exit_code(status: &Status) -> Option<i32> {
     let causes = status.details.as_ref()?.causes.as_ref()?;
-    let cause = causes
-        .iter()
-        .find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
+    let cause = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
     cause.message.as_ref()?.parse().ok()
 }

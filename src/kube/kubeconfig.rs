@@ -73,10 +73,7 @@ impl Sources {
                 .map(|path| (path, false))
                 .collect();
         }
-        self.home
-            .iter()
-            .map(|home| (home.join(".kube").join("config"), false))
-            .collect()
+        self.home.iter().map(|home| (home.join(".kube").join("config"), false)).collect()
     }
 }
 
@@ -118,19 +115,12 @@ impl Kubeconfig {
 
     /// The name of the current context, if one is set.
     pub fn current_context(&self) -> Option<&str> {
-        self.merged
-            .current_context
-            .as_deref()
-            .filter(|name| !name.is_empty())
+        self.merged.current_context.as_deref().filter(|name| !name.is_empty())
     }
 
     /// All contexts in the order of the files; entries that they name may be missing.
     pub fn contexts(&self) -> Vec<ContextEntry> {
-        self.merged
-            .contexts
-            .iter()
-            .filter_map(|named| self.entry(named))
-            .collect()
+        self.merged.contexts.iter().filter_map(|named| self.entry(named)).collect()
     }
 
     /// One context, whose cluster and user entries exist.
@@ -144,9 +134,8 @@ impl Kubeconfig {
     /// A context with its cluster and user entries.
     pub(super) fn parts(&self, name: &str) -> Result<Parts<'_>, Error> {
         let found = self.merged.contexts.iter().find(|named| named.name == name);
-        let entry = found
-            .and_then(|named| self.entry(named))
-            .ok_or_else(|| self.no_context(name))?;
+        let entry =
+            found.and_then(|named| self.entry(named)).ok_or_else(|| self.no_context(name))?;
         let cluster = self
             .merged
             .clusters
@@ -169,11 +158,7 @@ impl Kubeconfig {
             .auth_info
             .clone()
             .unwrap_or_default();
-        Ok(Parts {
-            entry,
-            cluster,
-            user,
-        })
+        Ok(Parts { entry, cluster, user })
     }
 
     fn entry(&self, named: &file::NamedContext) -> Option<ContextEntry> {
@@ -202,24 +187,15 @@ impl Kubeconfig {
     fn no_context(&self, name: &str) -> Error {
         /// Below this Jaro-Winkler similarity a suggestion is noise.
         const SIMILAR: f64 = 0.85;
-        let known: Vec<String> = self
-            .merged
-            .contexts
-            .iter()
-            .map(|named| named.name.clone())
-            .collect();
+        let known: Vec<String> =
+            self.merged.contexts.iter().map(|named| named.name.clone()).collect();
         let similar = known
             .iter()
             .map(|other| (strsim::jaro_winkler(name, other), other))
             .filter(|(score, _)| *score >= SIMILAR)
             .max_by(|(a, _), (b, _)| a.total_cmp(b))
             .map(|(_, other)| other.clone());
-        Error::NoContext {
-            context: name.to_owned(),
-            known,
-            similar,
-            files: self.files.to_vec(),
-        }
+        Error::NoContext { context: name.to_owned(), known, similar, files: self.files.to_vec() }
     }
 }
 
@@ -235,11 +211,8 @@ fn read(path: &Path, required: bool) -> Result<Option<file::Kubeconfig>, Error> 
         path: path.to_path_buf(),
         reason: error.to_string(),
     };
-    let invalid = |position, reason| Error::KubeconfigInvalid {
-        path: path.to_path_buf(),
-        position,
-        reason,
-    };
+    let invalid =
+        |position, reason| Error::KubeconfigInvalid { path: path.to_path_buf(), position, reason };
     match file::Kubeconfig::read_from(path) {
         Ok(config) => match duplicate(&config) {
             Some(reason) => Err(invalid(None, reason)),
@@ -255,10 +228,7 @@ fn read(path: &Path, required: bool) -> Result<Option<file::Kubeconfig>, Error> 
             let position = error.location().map(|place| (place.line(), place.column()));
             Err(invalid(position, without_values(&plain_reason(&error))))
         }
-        Err(_) => Err(invalid(
-            None,
-            "its documents contradict each other".to_owned(),
-        )),
+        Err(_) => Err(invalid(None, "its documents contradict each other".to_owned())),
     }
 }
 
@@ -267,11 +237,7 @@ fn read(path: &Path, required: bool) -> Result<Option<file::Kubeconfig>, Error> 
 fn plain_reason(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let line = text.lines().next().unwrap_or_default();
-    line.split(" at line ")
-        .next()
-        .unwrap_or(line)
-        .trim_end_matches('.')
-        .to_owned()
+    line.split(" at line ").next().unwrap_or(line).trim_end_matches('.').to_owned()
 }
 
 /// Blanks what stands in double quotes: serde quotes values there, and names in backticks.
@@ -286,19 +252,12 @@ fn without_values(text: &str) -> String {
 fn duplicate(config: &file::Kubeconfig) -> Option<String> {
     fn twice<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
         let mut seen = BTreeSet::new();
-        names
-            .into_iter()
-            .find(|name| !seen.insert(name.as_str()))
-            .map(String::as_str)
+        names.into_iter().find(|name| !seen.insert(name.as_str())).map(String::as_str)
     }
     let clusters = twice(config.clusters.iter().map(|named| &named.name));
     let users = twice(config.auth_infos.iter().map(|named| &named.name));
     let contexts = twice(config.contexts.iter().map(|named| &named.name));
-    [
-        ("cluster", clusters),
-        ("user", users),
-        ("context", contexts),
-    ]
-    .into_iter()
-    .find_map(|(what, name)| Some(format!("it has the {what} `{}` twice", name?)))
+    [("cluster", clusters), ("user", users), ("context", contexts)]
+        .into_iter()
+        .find_map(|(what, name)| Some(format!("it has the {what} `{}` twice", name?)))
 }

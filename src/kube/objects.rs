@@ -68,14 +68,7 @@ impl Cluster {
         namespace: Option<&str>,
         label_selector: Option<&str>,
     ) -> Result<Vec<Value>, Error> {
-        self.pages(
-            api_version,
-            kind,
-            namespace,
-            label_selector,
-            "application/json",
-        )
-        .await
+        self.pages(api_version, kind, namespace, label_selector, "application/json").await
     }
 
     /// As [`Cluster::list`], but the objects have only `apiVersion`, `kind` and `metadata`.
@@ -88,8 +81,7 @@ impl Cluster {
     ) -> Result<Vec<Value>, Error> {
         const METADATA: &str =
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
-        self.pages(api_version, kind, namespace, label_selector, METADATA)
-            .await
+        self.pages(api_version, kind, namespace, label_selector, METADATA).await
     }
 
     /// Server-side apply as [`FIELD_MANAGER`]; unknown fields are errors. Returns the object as it
@@ -108,10 +100,7 @@ impl Cluster {
             query.push_str("&dryRun=All");
         }
         let mut object = object.clone();
-        if let Some(metadata) = object
-            .pointer_mut("/metadata")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             // An API server refuses them (kubernetes/kubernetes#81453).
             metadata.remove("managedFields");
         }
@@ -211,9 +200,7 @@ impl Cluster {
         let base = resource.collection(api_version, namespace);
         let selector = label_selector
             .filter(|selector| !selector.is_empty())
-            .map_or_else(String::new, |selector| {
-                format!("&labelSelector={}", segment(selector))
-            });
+            .map_or_else(String::new, |selector| format!("&labelSelector={}", segment(selector)));
         let mut objects = Vec::new();
         let mut next = format!("{base}?limit={PAGE}{selector}");
         loop {
@@ -253,12 +240,7 @@ impl Cluster {
     /// Where an object to be sent belongs.
     async fn place(&self, object: &Value) -> Result<(ResourceId, Resource), Error> {
         let id = ResourceId::of(object).ok_or_else(|| {
-            let text = |path| {
-                object
-                    .pointer(path)
-                    .and_then(Value::as_str)
-                    .unwrap_or("unknown")
-            };
+            let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or("unknown");
             self.invalid(
                 format!("{} {}", text("/kind"), text("/metadata/name")),
                 "it lacks `apiVersion`, `kind` or `metadata.name`",

@@ -66,9 +66,7 @@ pub(super) fn select(
     if is_exempt(server, variables.no_proxy.as_deref().unwrap_or_default()) {
         return Ok(None);
     }
-    parse(value, true)
-        .map(Some)
-        .map_err(|reason| invalid(ProxySource::Variable(name), reason))
+    parse(value, true).map(Some).map_err(|reason| invalid(ProxySource::Variable(name), reason))
 }
 
 /// The address of a proxy. Variables may leave out `http://`, the kubeconfig may not.
@@ -105,15 +103,8 @@ pub(super) fn shown(proxy: &Uri) -> String {
 /// Whether `server` is reached without the proxy that the environment names.
 fn is_exempt(server: &Uri, no_proxy: &str) -> bool {
     let host = server.host().unwrap_or_default();
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_ascii_lowercase();
-    let default = if server.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let default = if server.scheme_str() == Some("https") { 443 } else { 80 };
     let port = server.port_u16().unwrap_or(default).to_string();
     let address: Option<IpAddr> = host.parse().ok();
     if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
@@ -147,10 +138,7 @@ fn matches(entry: &str, host: &str, port: &str, address: Option<IpAddr>) -> bool
         return false;
     }
     // `example.com` is the domain and all below it, `.example.com` and `*.example.com` only these.
-    let name = name
-        .strip_prefix('*')
-        .filter(|rest| rest.starts_with('.'))
-        .unwrap_or(name);
+    let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
     match name.strip_prefix('.') {
         Some(domain) => !domain.is_empty() && below(host, domain),
         None => !name.is_empty() && (host == name || below(host, name)),
@@ -158,8 +146,7 @@ fn matches(entry: &str, host: &str, port: &str, address: Option<IpAddr>) -> bool
 }
 
 fn below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 /// `host:port`, `[v6]:port`, `[v6]`, or a bare host or address.
@@ -204,9 +191,7 @@ mod tests {
             no_proxy: Some(no_proxy.to_owned()),
         };
         let server = server.parse().unwrap();
-        select("east", "east", &server, None, &variables)
-            .unwrap()
-            .map(|uri| shown(&uri))
+        select("east", "east", &server, None, &variables).unwrap().map(|uri| shown(&uri))
     }
 
     #[rstest]
@@ -279,9 +264,7 @@ mod tests {
             ..ProxyVariables::default()
         };
         let server = Uri::from_static("https://10.1.2.3:6443");
-        let uri = select("east", "east", &server, None, &variables)
-            .unwrap()
-            .unwrap();
+        let uri = select("east", "east", &server, None, &variables).unwrap().unwrap();
         assert_eq!(shown(&uri), "http://proxy.corp:3128");
         let bad = ProxyVariables {
             https_proxy: Some("gopher://user:hunter2@proxy.corp".to_owned()),
@@ -289,10 +272,6 @@ mod tests {
         };
         let error = select("east", "east", &server, None, &bad).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
-        assert!(
-            error
-                .to_string()
-                .contains("environment variable `HTTPS_PROXY`")
-        );
+        assert!(error.to_string().contains("environment variable `HTTPS_PROXY`"));
     }
 }

@@ -58,12 +58,7 @@ impl ResourceId {
 
     /// Where a complete object belongs; `None` if it lacks API version, kind or name.
     pub fn of(object: &Value) -> Option<Self> {
-        let text = |path| {
-            object
-                .pointer(path)
-                .and_then(Value::as_str)
-                .filter(|t| !t.is_empty())
-        };
+        let text = |path| object.pointer(path).and_then(Value::as_str).filter(|t| !t.is_empty());
         Some(Self {
             api_version: text("/apiVersion")?.to_owned(),
             kind: text("/kind")?.to_owned(),
@@ -94,26 +89,15 @@ pub struct Resource {
 
 impl Resource {
     fn new(plural: &str, namespaced: bool) -> Self {
-        Self {
-            plural: plural.to_owned(),
-            namespaced,
-        }
+        Self { plural: plural.to_owned(), namespaced }
     }
 
     /// The path of the collection, in one namespace or in all.
     pub(super) fn collection(&self, api_version: &str, namespace: Option<&str>) -> String {
-        let root = if api_version.contains('/') {
-            "apis"
-        } else {
-            "api"
-        };
+        let root = if api_version.contains('/') { "apis" } else { "api" };
         match namespace.filter(|_| self.namespaced) {
             Some(namespace) => {
-                format!(
-                    "/{root}/{api_version}/namespaces/{}/{}",
-                    segment(namespace),
-                    self.plural
-                )
+                format!("/{root}/{api_version}/namespaces/{}/{}", segment(namespace), self.plural)
             }
             None => format!("/{root}/{api_version}/{}", self.plural),
         }
@@ -123,75 +107,25 @@ impl Resource {
 /// Istio's and the Gateway API's kinds: group, kind, plural, whether namespaced. Versions of a group
 /// share the plural.
 const CUSTOM: &[(&str, &str, &str, bool)] = &[
-    (
-        "networking.istio.io",
-        "DestinationRule",
-        "destinationrules",
-        true,
-    ),
+    ("networking.istio.io", "DestinationRule", "destinationrules", true),
     ("networking.istio.io", "EnvoyFilter", "envoyfilters", true),
     ("networking.istio.io", "Gateway", "gateways", true),
     ("networking.istio.io", "ProxyConfig", "proxyconfigs", true),
-    (
-        "networking.istio.io",
-        "ServiceEntry",
-        "serviceentries",
-        true,
-    ),
+    ("networking.istio.io", "ServiceEntry", "serviceentries", true),
     ("networking.istio.io", "Sidecar", "sidecars", true),
-    (
-        "networking.istio.io",
-        "VirtualService",
-        "virtualservices",
-        true,
-    ),
-    (
-        "networking.istio.io",
-        "WorkloadEntry",
-        "workloadentries",
-        true,
-    ),
-    (
-        "networking.istio.io",
-        "WorkloadGroup",
-        "workloadgroups",
-        true,
-    ),
-    (
-        "security.istio.io",
-        "AuthorizationPolicy",
-        "authorizationpolicies",
-        true,
-    ),
-    (
-        "security.istio.io",
-        "PeerAuthentication",
-        "peerauthentications",
-        true,
-    ),
-    (
-        "security.istio.io",
-        "RequestAuthentication",
-        "requestauthentications",
-        true,
-    ),
+    ("networking.istio.io", "VirtualService", "virtualservices", true),
+    ("networking.istio.io", "WorkloadEntry", "workloadentries", true),
+    ("networking.istio.io", "WorkloadGroup", "workloadgroups", true),
+    ("security.istio.io", "AuthorizationPolicy", "authorizationpolicies", true),
+    ("security.istio.io", "PeerAuthentication", "peerauthentications", true),
+    ("security.istio.io", "RequestAuthentication", "requestauthentications", true),
     ("telemetry.istio.io", "Telemetry", "telemetries", true),
     ("extensions.istio.io", "WasmPlugin", "wasmplugins", true),
     ("gateway.networking.k8s.io", "Gateway", "gateways", true),
-    (
-        "gateway.networking.k8s.io",
-        "GatewayClass",
-        "gatewayclasses",
-        false,
-    ),
+    ("gateway.networking.k8s.io", "GatewayClass", "gatewayclasses", false),
     ("gateway.networking.k8s.io", "GRPCRoute", "grpcroutes", true),
     ("gateway.networking.k8s.io", "HTTPRoute", "httproutes", true),
-    (
-        "gateway.networking.k8s.io",
-        "ReferenceGrant",
-        "referencegrants",
-        true,
-    ),
+    ("gateway.networking.k8s.io", "ReferenceGrant", "referencegrants", true),
     ("gateway.networking.k8s.io", "TCPRoute", "tcproutes", true),
     ("gateway.networking.k8s.io", "TLSRoute", "tlsroutes", true),
 ];
@@ -275,18 +209,10 @@ impl Cluster {
         if cached.is_some() {
             return Ok(cached);
         }
-        let root = if api_version.contains('/') {
-            "apis"
-        } else {
-            "api"
-        };
+        let root = if api_version.contains('/') { "apis" } else { "api" };
         let path = format!(
             "/{root}/{}",
-            api_version
-                .split('/')
-                .map(segment)
-                .collect::<Vec<_>>()
-                .join("/")
+            api_version.split('/').map(segment).collect::<Vec<_>>().join("/")
         );
         let ask = Ask::get("look up", format!("the kind {kind} of {api_version}"), path);
         let answer = match self.ask_json(&ask).await {
@@ -303,13 +229,7 @@ impl Cluster {
             .into_iter()
             .filter(|resource| !resource.name.contains('/'))
             .map(|resource| {
-                (
-                    resource.kind,
-                    Resource {
-                        plural: resource.name,
-                        namespaced: resource.namespaced,
-                    },
-                )
+                (resource.kind, Resource { plural: resource.name, namespaced: resource.namespaced })
             })
             .collect();
         self.discovered().remember(api_version, kinds);
@@ -358,19 +278,14 @@ mod tests {
     #[test]
     fn paths() {
         let path = |api_version: &str, kind: &str, namespace: Option<&str>| {
-            known(api_version, kind)
-                .unwrap()
-                .collection(api_version, namespace)
+            known(api_version, kind).unwrap().collection(api_version, namespace)
         };
         assert_eq!(
             path("v1", "Secret", Some("istio-system")),
             "/api/v1/namespaces/istio-system/secrets"
         );
         assert_eq!(path("v1", "Secret", None), "/api/v1/secrets");
-        assert_eq!(
-            path("v1", "Namespace", Some("ignored")),
-            "/api/v1/namespaces"
-        );
+        assert_eq!(path("v1", "Namespace", Some("ignored")), "/api/v1/namespaces");
         assert_eq!(
             path("networking.istio.io/v1alpha3", "EnvoyFilter", Some("a")),
             "/apis/networking.istio.io/v1alpha3/namespaces/a/envoyfilters"
@@ -384,16 +299,8 @@ mod tests {
 
     #[test]
     fn same_kind_in_two_groups() {
-        assert!(
-            known("networking.istio.io/v1", "Gateway")
-                .unwrap()
-                .namespaced
-        );
-        assert!(
-            known("gateway.networking.k8s.io/v1", "Gateway")
-                .unwrap()
-                .namespaced
-        );
+        assert!(known("networking.istio.io/v1", "Gateway").unwrap().namespaced);
+        assert!(known("gateway.networking.k8s.io/v1", "Gateway").unwrap().namespaced);
         assert_eq!(known("example.io/v1", "Gateway"), None);
     }
 
@@ -401,20 +308,14 @@ mod tests {
     fn segments_cannot_leave_their_place() {
         assert_eq!(segment("system:node"), "system:node");
         assert_eq!(segment("a/../b?c=d"), "a%2F..%2Fb%3Fc%3Dd");
-        assert_eq!(
-            segment("istio/multiCluster=true"),
-            "istio%2FmultiCluster%3Dtrue"
-        );
+        assert_eq!(segment("istio/multiCluster=true"), "istio%2FmultiCluster%3Dtrue");
     }
 
     #[test]
     fn identity_of_an_object() {
         let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "istiod", "namespace": "istio-system"}});
-        assert_eq!(
-            ResourceId::of(&object).unwrap().to_string(),
-            "Deployment istio-system/istiod"
-        );
+        assert_eq!(ResourceId::of(&object).unwrap().to_string(), "Deployment istio-system/istiod");
         assert_eq!(ResourceId::of(&json!({"metadata": {"name": "x"}})), None);
     }
 }

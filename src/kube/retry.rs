@@ -51,12 +51,7 @@ pub(super) struct Situation {
 
 /// The least delay before another attempt, or `None` if there must not be one.
 pub(super) fn again(fault: &Fault, situation: Situation) -> Option<Duration> {
-    let Situation {
-        repeatable,
-        answered,
-        attempts,
-        spent,
-    } = situation;
+    let Situation { repeatable, answered, attempts, spent } = situation;
     let worth = match fault {
         Fault::Contact(Contact::NoAnswer(_)) if !answered => false,
         Fault::Contact(_) if answered => spent < OUTAGE,
@@ -93,38 +88,15 @@ mod tests {
     }
 
     fn first() -> Situation {
-        Situation {
-            repeatable: true,
-            answered: false,
-            attempts: 1,
-            spent: Duration::ZERO,
-        }
+        Situation { repeatable: true, answered: false, attempts: 1, spent: Duration::ZERO }
     }
 
     #[test]
     fn unknown_clusters_are_given_up_quickly() {
         let refused = Fault::Contact(Contact::Refused);
         assert!(again(&refused, first()).is_some());
-        assert!(
-            again(
-                &refused,
-                Situation {
-                    attempts: 3,
-                    ..first()
-                }
-            )
-            .is_none()
-        );
-        assert!(
-            again(
-                &refused,
-                Situation {
-                    spent: FIRST_WAIT,
-                    ..first()
-                }
-            )
-            .is_none()
-        );
+        assert!(again(&refused, Situation { attempts: 3, ..first() }).is_none());
+        assert!(again(&refused, Situation { spent: FIRST_WAIT, ..first() }).is_none());
         let silent = Fault::Contact(Contact::NoAnswer(Duration::from_secs(8)));
         assert!(again(&silent, first()).is_none());
         assert!(again(&Fault::Slow, first()).is_none());
@@ -133,31 +105,14 @@ mod tests {
     #[test]
     fn known_clusters_may_restart() {
         let refused = Fault::Contact(Contact::Refused);
-        let known = Situation {
-            answered: true,
-            attempts: 5,
-            ..first()
-        };
+        let known = Situation { answered: true, attempts: 5, ..first() };
         assert!(again(&refused, known).is_some());
-        assert!(
-            again(
-                &refused,
-                Situation {
-                    spent: Duration::from_secs(11),
-                    ..known
-                }
-            )
-            .is_none()
-        );
+        assert!(again(&refused, Situation { spent: Duration::from_secs(11), ..known }).is_none());
     }
 
     #[test]
     fn what_may_have_arrived_is_not_sent_twice() {
-        let once = Situation {
-            repeatable: false,
-            answered: true,
-            ..first()
-        };
+        let once = Situation { repeatable: false, answered: true, ..first() };
         assert!(again(&Fault::Broken, once).is_none());
         assert!(again(&Fault::Slow, once).is_none());
         assert!(again(&status(503, "{}"), once).is_none());
@@ -168,10 +123,7 @@ mod tests {
     #[test]
     fn refusals_are_final() {
         for code in [400, 401, 403, 404, 409, 410, 413, 422, 500, 501] {
-            assert!(
-                again(&status(code, r#"{"message":"no"}"#), first()).is_none(),
-                "{code}"
-            );
+            assert!(again(&status(code, r#"{"message":"no"}"#), first()).is_none(), "{code}");
         }
     }
 

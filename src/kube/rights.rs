@@ -43,10 +43,8 @@ impl Access {
 /// As `kubectl auth can-i` takes it: `patch deployments.apps in namespace istio-system`.
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (resource, subresource) = self
-            .resource
-            .split_once('/')
-            .unwrap_or((self.resource.as_str(), ""));
+        let (resource, subresource) =
+            self.resource.split_once('/').unwrap_or((self.resource.as_str(), ""));
         write!(f, "{} {resource}", self.verb)?;
         if !self.group.is_empty() {
             write!(f, ".{}", self.group)?;
@@ -108,9 +106,7 @@ impl Cluster {
         ask.content_type = "application/json";
         ask.body = serde_json::to_vec(&review).map_err(|_| garbled(&ask))?;
         let answer = self.ask_json(&ask).await?;
-        let allowed = answer
-            .pointer("/status/allowed")
-            .and_then(serde_json::Value::as_bool);
+        let allowed = answer.pointer("/status/allowed").and_then(serde_json::Value::as_bool);
         allowed.ok_or_else(|| garbled(&ask))
     }
 }
@@ -123,12 +119,7 @@ mod tests {
     fn rights_read_as_kubectl_takes_them() {
         let text = |access: Access| access.to_string();
         assert_eq!(
-            text(Access::new(
-                "patch",
-                "apps",
-                "deployments",
-                Some("istio-system")
-            )),
+            text(Access::new("patch", "apps", "deployments", Some("istio-system"))),
             "patch deployments.apps in namespace istio-system"
         );
         assert_eq!(

@@ -66,9 +66,7 @@ impl Ask {
         let bytes = match answer {
             Ok(answer) => {
                 let delay = answer.headers().get(http::header::RETRY_AFTER);
-                let delay = delay
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned);
+                let delay = delay.and_then(|value| value.to_str().ok()).map(str::to_owned);
                 let bytes = answer.into_body().collect_bytes().await.map_err(fault);
                 if status >= 400 {
                     let bytes = bytes.unwrap_or_default();
@@ -195,11 +193,7 @@ impl Cluster {
     /// How long the next attempt may take.
     fn limit(&self, limit: Duration, deadline: Instant) -> Duration {
         let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
-        if self.has_answered() {
-            limit
-        } else {
-            limit.min(self.recipe().options.first_answer)
-        }
+        if self.has_answered() { limit } else { limit.min(self.recipe().options.first_answer) }
     }
 
     fn error(&self, terms: Terms, fault: Fault, spent: Duration) -> Error {

@@ -20,10 +20,8 @@ impl Plugin {
     fn new(script: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let runs = directory.path().join("runs");
-        let script = format!(
-            "#!/bin/sh\necho run >> '{}'\nN=$(wc -l < '{0}')\n{script}\n",
-            runs.display()
-        );
+        let script =
+            format!("#!/bin/sh\necho run >> '{}'\nN=$(wc -l < '{0}')\n{script}\n", runs.display());
         let path = write(directory.path(), "plugin", &script);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         Self { directory }
@@ -60,12 +58,7 @@ impl Plugin {
 
     async fn fault(&self) -> PluginFault {
         match self.connect("http://127.0.0.1:1").await {
-            Err(Error::ExecPlugin {
-                fault,
-                context,
-                user,
-                ..
-            }) => {
+            Err(Error::ExecPlugin { fault, context, user, .. }) => {
                 assert_eq!((context.as_str(), user.as_str()), ("one", "shared"));
                 fault
             }
@@ -82,10 +75,7 @@ async fn a_plugin_runs_once_for_all_contexts_of_its_user() {
     let kubeconfig = plugin.kubeconfig(&server.url(), "");
     let options = options();
     let (one, two) = patiently(async {
-        tokio::join!(
-            kubeconfig.connect("one", &options),
-            kubeconfig.connect("two", &options)
-        )
+        tokio::join!(kubeconfig.connect("one", &options), kubeconfig.connect("two", &options))
     })
     .await;
     patiently(one.unwrap().version()).await.unwrap();
@@ -101,12 +91,8 @@ async fn a_plugin_that_is_told_the_cluster_runs_for_each_context() {
 echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}'"#,
     );
     let kubeconfig = plugin.kubeconfig(&server.url(), ", provideClusterInfo: true");
-    patiently(kubeconfig.connect("one", &options()))
-        .await
-        .unwrap();
-    patiently(kubeconfig.connect("two", &options()))
-        .await
-        .unwrap();
+    patiently(kubeconfig.connect("one", &options())).await.unwrap();
+    patiently(kubeconfig.connect("two", &options())).await.unwrap();
     assert_eq!(plugin.runs(), 2);
     let info = fs::read_to_string(plugin.directory.path().join("info")).unwrap();
     let info: serde_json::Value = serde_json::from_str(&info).unwrap();
@@ -132,16 +118,7 @@ async fn a_refused_credential_is_renewed_once() {
 
     server.accept_tokens(&[]);
     let error = patiently(cluster.version()).await.unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            Error::Unauthorized {
-                plugin: Some(_),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(&error, Error::Unauthorized { plugin: Some(_), .. }), "{error:?}");
     assert_eq!(plugin.runs(), 3);
     let shown = format!("{error} {error:?} {cluster:?}");
     assert!(!shown.contains("token-"), "{shown}");
@@ -159,12 +136,7 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
     patiently(cluster.version()).await.unwrap();
     patiently(cluster.version()).await.unwrap();
     assert_eq!(plugin.runs(), 2);
-    assert!(
-        server
-            .received()
-            .iter()
-            .all(|r| r.authorization.as_deref() == Some("Bearer token-2"))
-    );
+    assert!(server.received().iter().all(|r| r.authorization.as_deref() == Some("Bearer token-2")));
 }
 
 #[tokio::test]
@@ -175,9 +147,7 @@ async fn answers_in_yaml_are_taken() {
         "printf 'apiVersion: client.authentication.k8s.io/v1\\nkind: ExecCredential\\nstatus:\\n  \
          token: yaml\\n'",
     );
-    patiently(plugin.connect(&server.url()).await.unwrap().version())
-        .await
-        .unwrap();
+    patiently(plugin.connect(&server.url()).await.unwrap().version()).await.unwrap();
 }
 
 #[tokio::test]
@@ -193,35 +163,19 @@ async fn failures_say_what_the_plugin_said() {
             command.display()
         )
     );
-    assert!(
-        error
-            .hint()
-            .unwrap()
-            .contains("kubectl --context one auth whoami")
-    );
+    assert!(error.hint().unwrap().contains("kubectl --context one auth whoami"));
 }
 
 #[tokio::test]
 async fn a_plugin_that_hangs_is_killed_and_asked_once() {
     let plugin = Plugin::new("echo $$ > \"$(dirname \"$0\")/pid\"; exec sleep 600");
-    let short = ConnectOptions {
-        plugin_timeout: Duration::from_millis(500),
-        ..options()
-    };
+    let short = ConnectOptions { plugin_timeout: Duration::from_millis(500), ..options() };
     let kubeconfig = plugin.kubeconfig("http://127.0.0.1:1", "");
     let started = Instant::now();
     for context in ["one", "two"] {
-        let error = patiently(kubeconfig.connect(context, &short))
-            .await
-            .unwrap_err();
+        let error = patiently(kubeconfig.connect(context, &short)).await.unwrap_err();
         assert!(
-            matches!(
-                &error,
-                Error::ExecPlugin {
-                    fault: PluginFault::Hung(_),
-                    ..
-                }
-            ),
+            matches!(&error, Error::ExecPlugin { fault: PluginFault::Hung(_), .. }),
             "{error:?}"
         );
     }
@@ -271,17 +225,9 @@ async fn bad_answers_are_not_quoted() {
 async fn plugins_that_must_ask_are_not_run_without_a_terminal() {
     let plugin = Plugin::counting("");
     let kubeconfig = plugin.kubeconfig("http://127.0.0.1:1", ", interactiveMode: Always");
-    let error = patiently(kubeconfig.connect("one", &options()))
-        .await
-        .unwrap_err();
+    let error = patiently(kubeconfig.connect("one", &options())).await.unwrap_err();
     assert!(
-        matches!(
-            &error,
-            Error::ExecPlugin {
-                fault: PluginFault::WantsInput,
-                ..
-            }
-        ),
+        matches!(&error, Error::ExecPlugin { fault: PluginFault::WantsInput, .. }),
         "{error:?}"
     );
     assert_eq!(plugin.runs(), 0);
@@ -291,19 +237,10 @@ async fn plugins_that_must_ask_are_not_run_without_a_terminal() {
 async fn a_missing_plugin_comes_with_its_install_hint() {
     let plugin = Plugin::new("");
     fs::remove_file(plugin.directory.path().join("plugin")).unwrap();
-    let kubeconfig = plugin.kubeconfig(
-        "http://127.0.0.1:1",
-        ", installHint: 'brew install cloud-login'",
-    );
-    let error = patiently(kubeconfig.connect("one", &options()))
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("of user `shared` was not found"),
-        "{error}"
-    );
+    let kubeconfig =
+        plugin.kubeconfig("http://127.0.0.1:1", ", installHint: 'brew install cloud-login'");
+    let error = patiently(kubeconfig.connect("one", &options())).await.unwrap_err();
+    assert!(error.to_string().ends_with("of user `shared` was not found"), "{error}");
     assert_eq!(error.hint().as_deref(), Some("brew install cloud-login"));
 }
 
@@ -312,12 +249,8 @@ async fn clusters_of_one_user_share_the_renewal() {
     let server = ApiServer::start().await;
     let plugin = Plugin::counting("");
     let kubeconfig = plugin.kubeconfig(&server.url(), "");
-    let one = patiently(kubeconfig.connect("one", &options()))
-        .await
-        .unwrap();
-    let two = patiently(kubeconfig.connect("two", &options()))
-        .await
-        .unwrap();
+    let one = patiently(kubeconfig.connect("one", &options())).await.unwrap();
+    let two = patiently(kubeconfig.connect("two", &options())).await.unwrap();
     server.accept_tokens(&["token-2"]);
     patiently(one.version()).await.unwrap();
     patiently(two.version()).await.unwrap();
@@ -336,30 +269,17 @@ async fn other_credentials_of_the_user_come_first() {
         base64(pair.cert.pem()),
         base64(pair.signing_key.serialize_pem())
     );
-    for own in [
-        "token: static",
-        "username: jane, password: hunter2",
-        &certificate,
-    ] {
+    for own in ["token: static", "username: jane, password: hunter2", &certificate] {
         plugin.kubeconfig(&server.url(), "");
         let path = plugin.directory.path().join("config");
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(
-            &path,
-            text.replace("user: {exec:", &format!("user: {{{own}, exec:")),
-        )
-        .unwrap();
+        fs::write(&path, text.replace("user: {exec:", &format!("user: {{{own}, exec:"))).unwrap();
         let kubeconfig = Kubeconfig::load_from(&explicit(path)).unwrap();
-        let cluster = patiently(kubeconfig.connect("one", &options()))
-            .await
-            .unwrap();
+        let cluster = patiently(kubeconfig.connect("one", &options())).await.unwrap();
         patiently(cluster.version()).await.unwrap();
         assert_eq!(plugin.runs(), 0, "{own}");
     }
-    assert_eq!(
-        server.received()[0].authorization.as_deref(),
-        Some("Bearer static")
-    );
+    assert_eq!(server.received()[0].authorization.as_deref(), Some("Bearer static"));
 }
 
 #[tokio::test]
@@ -373,8 +293,6 @@ async fn a_token_file_is_read() {
     let path = write(directory.path(), "config", &text);
     assert!(Path::new(&path).is_absolute());
     let kubeconfig = Kubeconfig::load_from(&explicit(path)).unwrap();
-    let cluster = patiently(kubeconfig.connect("east", &options()))
-        .await
-        .unwrap();
+    let cluster = patiently(kubeconfig.connect("east", &options())).await.unwrap();
     patiently(cluster.version()).await.unwrap();
 }

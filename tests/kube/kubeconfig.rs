@@ -10,28 +10,17 @@ use crate::{explicit, install_provider, options, patiently};
 
 fn list(paths: &[&std::path::Path]) -> Sources {
     let variable: OsString = std::env::join_paths(paths).unwrap();
-    Sources {
-        variable: Some(variable),
-        ..Sources::default()
-    }
+    Sources { variable: Some(variable), ..Sources::default() }
 }
 
 fn names(kubeconfig: &Kubeconfig) -> Vec<String> {
-    kubeconfig
-        .contexts()
-        .into_iter()
-        .map(|context| context.name)
-        .collect()
+    kubeconfig.contexts().into_iter().map(|context| context.name).collect()
 }
 
 #[test]
 fn lists_of_files_merge_and_missing_ones_are_skipped() {
     let directory = tempfile::tempdir().unwrap();
-    let one = write(
-        directory.path(),
-        "1",
-        &kubeconfig("east", "https://one:6443", "{}"),
-    );
+    let one = write(directory.path(), "1", &kubeconfig("east", "https://one:6443", "{}"));
     let two = write(
         directory.path(),
         "2",
@@ -53,14 +42,8 @@ fn lists_of_files_merge_and_missing_ones_are_skipped() {
 fn no_file_at_all_is_an_empty_kubeconfig() {
     let home = tempfile::tempdir().unwrap();
     for sources in [
-        Sources {
-            home: Some(home.path().to_path_buf()),
-            ..Sources::default()
-        },
-        Sources {
-            variable: Some(OsString::from("/nowhere/config")),
-            ..Sources::default()
-        },
+        Sources { home: Some(home.path().to_path_buf()), ..Sources::default() },
+        Sources { variable: Some(OsString::from("/nowhere/config")), ..Sources::default() },
         Sources::default(),
     ] {
         let loaded = Kubeconfig::load_from(&sources).unwrap();
@@ -78,21 +61,9 @@ fn no_file_at_all_is_an_empty_kubeconfig() {
 fn the_variable_wins_over_home_and_the_flag_over_both() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join(".kube")).unwrap();
-    write(
-        &directory.path().join(".kube"),
-        "config",
-        &kubeconfig("home", "https://h", "{}"),
-    );
-    let variable = write(
-        directory.path(),
-        "v",
-        &kubeconfig("variable", "https://v", "{}"),
-    );
-    let flag = write(
-        directory.path(),
-        "f",
-        &kubeconfig("flag", "https://f", "{}"),
-    );
+    write(&directory.path().join(".kube"), "config", &kubeconfig("home", "https://h", "{}"));
+    let variable = write(directory.path(), "v", &kubeconfig("variable", "https://v", "{}"));
+    let flag = write(directory.path(), "f", &kubeconfig("flag", "https://f", "{}"));
     let mut sources = Sources {
         home: Some(directory.path().to_path_buf()),
         variable: Some(OsString::new()),
@@ -106,10 +77,7 @@ fn the_variable_wins_over_home_and_the_flag_over_both() {
     assert_eq!(load(&sources), ["flag"]);
     sources.explicit = Some(directory.path().join("missing"));
     let error = Kubeconfig::load_from(&sources).err().unwrap();
-    assert!(
-        matches!(error, Error::KubeconfigUnreadable { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::KubeconfigUnreadable { .. }), "{error:?}");
 }
 
 #[test]
@@ -117,9 +85,7 @@ fn broken_files_are_named_with_the_place_and_without_their_values() {
     let directory = tempfile::tempdir().unwrap();
     let text = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: \"token-hunter2\"\n";
     let path = write(directory.path(), "config", text);
-    let error = Kubeconfig::load_from(&explicit(path.clone()))
-        .err()
-        .unwrap();
+    let error = Kubeconfig::load_from(&explicit(path.clone())).err().unwrap();
     let shown = error.to_string();
     let start = format!("the kubeconfig {}, line 5, column ", path.display());
     assert!(shown.starts_with(&start), "{shown}");
@@ -127,16 +93,7 @@ fn broken_files_are_named_with_the_place_and_without_their_values() {
 
     let path = write(directory.path(), "config", "contexts: [\n  {name: a\n");
     let error = Kubeconfig::load_from(&explicit(path)).err().unwrap();
-    assert!(
-        matches!(
-            &error,
-            Error::KubeconfigInvalid {
-                position: Some(_),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(&error, Error::KubeconfigInvalid { position: Some(_), .. }), "{error:?}");
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
@@ -146,15 +103,10 @@ fn a_name_twice_in_one_file_is_refused() {
     let text = kubeconfig("east", "https://one", "{}")
         .replace("users: [", "users: [{name: east, user: {}}, ");
     let path = write(directory.path(), "config", &text);
-    let error = Kubeconfig::load_from(&explicit(path.clone()))
-        .err()
-        .unwrap();
+    let error = Kubeconfig::load_from(&explicit(path.clone())).err().unwrap();
     assert_eq!(
         error.to_string(),
-        format!(
-            "the kubeconfig {} is not valid: it has the user `east` twice",
-            path.display()
-        )
+        format!("the kubeconfig {} is not valid: it has the user `east` twice", path.display())
     );
 }
 
@@ -182,10 +134,7 @@ users: [{name: east, user: {token: hunter2}}]
         "the kubeconfig has no context `zzz`; it has `context-east-1`, `no-cluster`, `no-user`, \
          `nobody`"
     );
-    assert!(matches!(
-        loaded.context("no-cluster"),
-        Err(Error::NoClusterEntry { .. })
-    ));
+    assert!(matches!(loaded.context("no-cluster"), Err(Error::NoClusterEntry { .. })));
     assert!(matches!(
         loaded.context("no-user"),
         Err(Error::NoUserEntry { user, .. }) if user == "gone"
@@ -211,22 +160,12 @@ async fn entries_that_cannot_be_used_are_told_before_any_request() {
         );
         let path = write(directory.path(), "config", &text);
         let loaded = Kubeconfig::load_from(&explicit(path)).unwrap();
-        patiently(loaded.connect("east", &options()))
-            .await
-            .unwrap_err()
+        patiently(loaded.connect("east", &options())).await.unwrap_err()
     };
     let good = "{server: 'https://10.0.0.1:6443'}";
     let cases = [
-        (
-            "{}",
-            "{}",
-            "the server of cluster `c` in the kubeconfig is not set",
-        ),
-        (
-            "{server: '10.0.0.1:6443'}",
-            "{}",
-            "does not start with `https://`",
-        ),
+        ("{}", "{}", "the server of cluster `c` in the kubeconfig is not set"),
+        ("{server: '10.0.0.1:6443'}", "{}", "does not start with `https://`"),
         (
             "{server: 'https://a', certificate-authority-data: '!!'}",
             "{}",
@@ -238,21 +177,13 @@ async fn entries_that_cannot_be_used_are_told_before_any_request() {
             "missing.crt: No such file",
         ),
         (good, "{tokenFile: missing}", "missing: No such file"),
-        (
-            good,
-            "{auth-provider: {name: gcp}}",
-            "has the auth provider `gcp`",
-        ),
+        (good, "{auth-provider: {name: gcp}}", "has the auth provider `gcp`"),
         (
             good,
             "{client-certificate-data: aGVsbG8K, client-key-data: aGVsbG8K}",
             "the client key is not in PKCS#8",
         ),
-        (
-            good,
-            "{client-key: missing, client-certificate-data: aGVsbG8K}",
-            "the client key ",
-        ),
+        (good, "{client-key: missing, client-certificate-data: aGVsbG8K}", "the client key "),
         (
             "{server: 'https://a', proxy-url: 'user:hunter2@proxy:1'}",
             "{}",
@@ -279,10 +210,7 @@ async fn certificate_paths_belong_to_their_file() {
     let path = write(directory.path(), "config", text);
     let loaded = Kubeconfig::load_from(&explicit(path)).unwrap();
     let cluster = patiently(loaded.connect("east", &options())).await.unwrap();
-    assert_eq!(
-        cluster.certificate_authority().unwrap().trim(),
-        key.cert.pem().trim()
-    );
+    assert_eq!(cluster.certificate_authority().unwrap().trim(), key.cert.pem().trim());
 }
 
 #[tokio::test]
@@ -296,11 +224,8 @@ async fn a_proxy_that_is_down_is_named() {
         ..ProxyVariables::default()
     };
     let directory = tempfile::tempdir().unwrap();
-    let path = write(
-        directory.path(),
-        "config",
-        &kubeconfig("east", "https://10.1.2.3:6443", "{}"),
-    );
+    let path =
+        write(directory.path(), "config", &kubeconfig("east", "https://10.1.2.3:6443", "{}"));
     let loaded = Kubeconfig::load_from(&explicit(path)).unwrap();
     let cluster = patiently(loaded.connect("east", &options)).await.unwrap();
     let error = patiently(cluster.version()).await.unwrap_err();
@@ -329,10 +254,7 @@ async fn a_proxy_is_used_and_its_refusal_is_told() {
     let (proxy, tunnels) = connect_proxy("user:hunter2").await;
     let cluster = connect(&format!("http://user:hunter2@{proxy}")).await;
     patiently(cluster.version()).await.unwrap();
-    assert_eq!(
-        tunnels.lock().unwrap().as_slice(),
-        [server.address().to_string()]
-    );
+    assert_eq!(tunnels.lock().unwrap().as_slice(), [server.address().to_string()]);
     assert_eq!(cluster.proxy(), Some(format!("http://{proxy}").as_str()));
 
     let cluster = connect(&format!("http://user:wrong-hunter2@{proxy}")).await;

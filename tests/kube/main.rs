@@ -1,11 +1,7 @@
 //! The room `kube` against faults: an API server that misbehaves, kubeconfigs and credential
 //! plugins of all sorts. What real API servers do is tested against real ones.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../support/apiserver.rs"]
 mod apiserver;
@@ -50,10 +46,7 @@ fn options() -> ConnectOptions {
 }
 
 fn explicit(path: PathBuf) -> Sources {
-    Sources {
-        explicit: Some(path),
-        ..Sources::default()
-    }
+    Sources { explicit: Some(path), ..Sources::default() }
 }
 
 fn install_provider() {
@@ -80,7 +73,5 @@ async fn connect_to(address: SocketAddr) -> Cluster {
 
 /// Fails the test instead of hanging it.
 async fn patiently<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(apiserver::PATIENCE, future)
-        .await
-        .expect("the call hangs")
+    tokio::time::timeout(apiserver::PATIENCE, future).await.expect("the call hangs")
 }

@@ -12,15 +12,7 @@ async fn apply_is_sent_as_server_side_apply() {
     let cluster = connect(&server.url()).await;
     let mut object = map();
     object["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]);
-    patiently(cluster.apply(
-        &object,
-        Apply {
-            dry_run: true,
-            force: true,
-        },
-    ))
-    .await
-    .unwrap();
+    patiently(cluster.apply(&object, Apply { dry_run: true, force: true })).await.unwrap();
     assert_eq!(server.object(MAP), None);
     let sent = server.received().pop().unwrap();
     assert_eq!(
@@ -29,10 +21,7 @@ async fn apply_is_sent_as_server_side_apply() {
             "{MAP}?fieldManager=kubectl-multimesh&fieldValidation=Strict&force=true&dryRun=All"
         )
     );
-    assert_eq!(
-        sent.content_type.as_deref(),
-        Some("application/apply-patch+yaml")
-    );
+    assert_eq!(sent.content_type.as_deref(), Some("application/apply-patch+yaml"));
     assert_eq!(sent.body, map());
 }
 
@@ -42,10 +31,7 @@ async fn lists_come_in_pages_and_start_again_when_they_expire() {
     let cluster = connect(&server.url()).await;
     let base = "/api/v1/namespaces/a/secrets";
     let page = |names: &[&str], token: &str| {
-        let items: Vec<Value> = names
-            .iter()
-            .map(|n| json!({"metadata": {"name": n}}))
-            .collect();
+        let items: Vec<Value> = names.iter().map(|n| json!({"metadata": {"name": n}})).collect();
         let body = json!({"kind": "SecretList", "apiVersion": "v1",
             "metadata": {"continue": token}, "items": items});
         Fault::Status(200, body, Vec::new())
@@ -53,32 +39,14 @@ async fn lists_come_in_pages_and_start_again_when_they_expire() {
     let selector = "&labelSelector=istio%2FmultiCluster%3Dtrue";
     let second = format!("{base}?limit=500{selector}&continue=t%2F1");
     server.inject(Method::GET, &second, 1, page(&["two"], ""));
-    server.inject(
-        Method::GET,
-        &format!("{base}?limit=500{selector}"),
-        1,
-        page(&["one"], "t/1"),
-    );
+    server.inject(Method::GET, &format!("{base}?limit=500{selector}"), 1, page(&["one"], "t/1"));
     let list = || cluster.list("v1", "Secret", Some("a"), Some("istio/multiCluster=true"));
     let object =
         |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
-    assert_eq!(
-        patiently(list()).await.unwrap(),
-        [object("one"), object("two")]
-    );
+    assert_eq!(patiently(list()).await.unwrap(), [object("one"), object("two")]);
 
-    server.inject(
-        Method::GET,
-        &second,
-        1,
-        status(410, "Expired", "the continue token is too old"),
-    );
-    server.inject(
-        Method::GET,
-        &format!("{base}?limit=500{selector}"),
-        1,
-        page(&["one"], "t/1"),
-    );
+    server.inject(Method::GET, &second, 1, status(410, "Expired", "the continue token is too old"));
+    server.inject(Method::GET, &format!("{base}?limit=500{selector}"), 1, page(&["one"], "t/1"));
     let all = format!("{base}?limit=0{selector}");
     server.inject(Method::GET, &all, 1, page(&["one", "two", "three"], ""));
     assert_eq!(patiently(list()).await.unwrap().len(), 3);
@@ -95,12 +63,7 @@ async fn what_is_not_there_is_none_empty_or_gone() {
     assert_eq!(patiently(cluster.get(&unknown)).await.unwrap(), None);
     let delete = |id: &ResourceId| {
         let (cluster, id) = (cluster.clone(), id.clone());
-        async move {
-            cluster
-                .delete(&id, None, Propagation::Background)
-                .await
-                .unwrap()
-        }
+        async move { cluster.delete(&id, None, Propagation::Background).await.unwrap() }
     };
     assert_eq!(patiently(delete(&unknown)).await, Deletion::AlreadyGone);
     assert_eq!(patiently(delete(&map_id())).await, Deletion::AlreadyGone);
@@ -109,13 +72,8 @@ async fn what_is_not_there_is_none_empty_or_gone() {
 
     let thing = json!({"apiVersion": "example.io/v1", "kind": "Thing",
         "metadata": {"name": "b", "namespace": "a"}});
-    let error = patiently(cluster.apply(&thing, Apply::default()))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&error, Error::UnknownKind { kind, .. } if kind == "Thing"),
-        "{error:?}"
-    );
+    let error = patiently(cluster.apply(&thing, Apply::default())).await.unwrap_err();
+    assert!(matches!(&error, Error::UnknownKind { kind, .. } if kind == "Thing"), "{error:?}");
 }
 
 #[tokio::test]
@@ -145,18 +103,11 @@ async fn unknown_kinds_are_looked_up_and_looked_up_again_when_new() {
     patiently(apply("Thing")).await.unwrap();
     patiently(apply("Thing")).await.unwrap();
     assert_eq!(server.count(&Method::GET, "/apis/example.io/v1"), 1);
-    assert!(
-        server
-            .object("/apis/example.io/v1/namespaces/a/things/b")
-            .is_some()
-    );
+    assert!(server.object("/apis/example.io/v1/namespaces/a/things/b").is_some());
 
     let error = patiently(apply("Globe")).await.unwrap_err();
     assert!(matches!(error, Error::UnknownKind { .. }), "{error:?}");
-    server.put(
-        "/apis/example.io/v1",
-        list(&[things, ("globes", "Globe", false)]),
-    );
+    server.put("/apis/example.io/v1", list(&[things, ("globes", "Globe", false)]));
     patiently(apply("Globe")).await.unwrap();
     assert!(server.object("/apis/example.io/v1/globes/b").is_some());
 }
@@ -166,17 +117,10 @@ async fn objects_that_are_none_are_not_sent() {
     let server = ApiServer::start().await;
     let cluster = connect(&server.url()).await;
     let homeless = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}});
-    let error = patiently(cluster.apply(&homeless, Apply::default()))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`east`: cannot send Secret a: it lacks a namespace"
-    );
+    let error = patiently(cluster.apply(&homeless, Apply::default())).await.unwrap_err();
+    assert_eq!(error.to_string(), "`east`: cannot send Secret a: it lacks a namespace");
     let nameless = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {}});
-    let error = patiently(cluster.apply(&nameless, Apply::default()))
-        .await
-        .unwrap_err();
+    let error = patiently(cluster.apply(&nameless, Apply::default())).await.unwrap_err();
     assert!(matches!(error, Error::InvalidObject { .. }), "{error:?}");
     assert!(server.received().is_empty());
 }
@@ -199,13 +143,8 @@ async fn rights_cost_an_administrator_one_request() {
     assert_eq!(patiently(cluster.allowed(&wanted)).await.unwrap(), wanted);
     assert_eq!(server.count(&Method::POST, reviews), 5);
     let asked = server.received();
-    let exec = asked
-        .iter()
-        .find(|r| r.body["spec"]["resourceAttributes"]["subresource"] == "exec");
-    assert_eq!(
-        exec.unwrap().body["spec"]["resourceAttributes"]["resource"],
-        "pods"
-    );
+    let exec = asked.iter().find(|r| r.body["spec"]["resourceAttributes"]["subresource"] == "exec");
+    assert_eq!(exec.unwrap().body["spec"]["resourceAttributes"]["resource"], "pods");
 }
 
 #[tokio::test]
@@ -226,18 +165,11 @@ async fn a_raw_request_and_a_merge_patch() {
     let server = ApiServer::start().await;
     let cluster = connect(&server.url()).await;
     let body = json!({"metadata": {"labels": {"a": null}}});
-    patiently(cluster.patch_merge(&map_id(), &body))
-        .await
-        .unwrap();
+    patiently(cluster.patch_merge(&map_id(), &body)).await.unwrap();
     let sent = server.received().pop().unwrap();
-    assert_eq!(
-        sent.content_type.as_deref(),
-        Some("application/merge-patch+json")
-    );
+    assert_eq!(sent.content_type.as_deref(), Some("application/merge-patch+json"));
     assert_eq!(sent.body, body);
-    let answer = patiently(cluster.request(Method::PUT, MAP, Some(&map())))
-        .await
-        .unwrap();
+    let answer = patiently(cluster.request(Method::PUT, MAP, Some(&map()))).await.unwrap();
     assert_eq!(answer["data"], map()["data"]);
 }
 
@@ -245,24 +177,15 @@ async fn a_raw_request_and_a_merge_patch() {
 async fn a_command_in_a_pod_that_is_not_there() {
     let server = ApiServer::start().await;
     let path = "/api/v1/namespaces/a/pods/b/exec";
-    server.inject(
-        Method::GET,
-        path,
-        1,
-        status(404, "NotFound", "pods \"b\" not found"),
-    );
+    server.inject(Method::GET, path, 1, status(404, "NotFound", "pods \"b\" not found"));
     let cluster = connect(&server.url()).await;
-    let error = patiently(cluster.exec("a", "b", "discovery", &["true"]))
-        .await
-        .unwrap_err();
+    let error = patiently(cluster.exec("a", "b", "discovery", &["true"])).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "`east`: cannot run `true` in container discovery of Pod a/b: pods \"b\" not found"
     );
     server.inject(Method::GET, path, 1, Fault::Body("{}"));
-    let error = patiently(cluster.exec("a", "b", "discovery", &["true"]))
-        .await
-        .unwrap_err();
+    let error = patiently(cluster.exec("a", "b", "discovery", &["true"])).await.unwrap_err();
     assert!(matches!(error, Error::Garbled { .. }), "{error:?}");
 }
 

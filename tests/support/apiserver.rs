@@ -98,17 +98,11 @@ impl ApiServer {
                     let service = service_fn(move |request| answer(Arc::clone(&state), request));
                     let builder = hyper::server::conn::http1::Builder::new();
                     // A closed or cut connection is an error here, and meant.
-                    let _ = builder
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
-        Self {
-            address,
-            state,
-            task,
-        }
+        Self { address, state, task }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -121,12 +115,7 @@ impl ApiServer {
 
     /// Does `fault` to the next `times` requests with this method and a path that starts so.
     pub(crate) fn inject(&self, method: Method, path: &str, times: usize, fault: Fault) {
-        let rule = Rule {
-            method,
-            path: path.to_owned(),
-            times,
-            fault,
-        };
+        let rule = Rule { method, path: path.to_owned(), times, fault };
         self.state.lock().unwrap().rules.push(rule);
     }
 
@@ -137,11 +126,7 @@ impl ApiServer {
     }
 
     pub(crate) fn put(&self, path: &str, object: Value) {
-        self.state
-            .lock()
-            .unwrap()
-            .objects
-            .insert(path.to_owned(), object);
+        self.state.lock().unwrap().objects.insert(path.to_owned(), object);
     }
 
     pub(crate) fn object(&self, path: &str) -> Option<Value> {
@@ -203,16 +188,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answer, std::io::Error> {
     let (head, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map_err(std::io::Error::other)?
-        .to_bytes();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let header = |name: &str| {
-        head.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
+        head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
     let received = Received {
         method: head.method.clone(),
@@ -225,10 +203,7 @@ async fn answer(
         let mut state = state.lock().unwrap();
         state.received.push(received.clone());
         let refused = state.tokens.as_ref().is_some_and(|tokens| {
-            let given = received
-                .authorization
-                .as_deref()
-                .and_then(|a| a.strip_prefix("Bearer "));
+            let given = received.authorization.as_deref().and_then(|a| a.strip_prefix("Bearer "));
             !tokens.iter().any(|token| Some(token.as_str()) == given)
         });
         let rule = state.rules.iter_mut().find(|rule| {
@@ -261,10 +236,7 @@ async fn answer(
             let half = Frame::data(Bytes::from_static(br#"{"kind": "#));
             let parts = futures::stream::iter([Ok(half), Err(std::io::Error::other("told to"))]);
             let body = BoxBody::new(StreamBody::new(parts));
-            Ok(Response::builder()
-                .header("content-length", "1000")
-                .body(body)
-                .unwrap())
+            Ok(Response::builder().header("content-length", "1000").body(body).unwrap())
         }
     }
 }
@@ -279,20 +251,15 @@ fn not_found(path: &str) -> Answer {
 /// The part of an API server that the faults are tested around: objects by path, without
 /// validation, ownership of fields or admission.
 fn serve(state: &mut State, request: &Received) -> Answer {
-    let path = request
-        .path
-        .split('?')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let path = request.path.split('?').next().unwrap_or_default().to_owned();
     let dry_run = request.path.contains("dryRun=All");
     let ok = |object: &Value| full(200, object.to_string());
     match (request.method.as_str(), path.as_str()) {
-        ("GET", "/version") => ok(
-            &json!({"major": "1", "minor": "33+", "gitVersion": "v1.33.2-fake",
+        ("GET", "/version") => {
+            ok(&json!({"major": "1", "minor": "33+", "gitVersion": "v1.33.2-fake",
                 "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "",
-                "compiler": "", "platform": ""}),
-        ),
+                "compiler": "", "platform": ""}))
+        }
         ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews") => {
             let mut review = request.body.clone();
             review["status"] = json!({"allowed": true});
@@ -324,10 +291,7 @@ fn serve(state: &mut State, request: &Received) -> Answer {
             ok(&object)
         }
         ("POST", _) => {
-            let name = request
-                .body
-                .pointer("/metadata/name")
-                .and_then(Value::as_str);
+            let name = request.body.pointer("/metadata/name").and_then(Value::as_str);
             let key = format!("{path}/{}", name.unwrap_or_default());
             if !dry_run {
                 state.objects.insert(key, request.body.clone());
@@ -363,10 +327,7 @@ pub(crate) async fn nobody() -> SocketAddr {
 /// An HTTP proxy that opens tunnels for one user and password, and where it has opened them to.
 pub(crate) async fn connect_proxy(user: &str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     use base64::Engine as _;
-    let wanted = format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(user)
-    );
+    let wanted = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(user));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let tunnels = Arc::new(Mutex::new(Vec::new()));
@@ -389,9 +350,7 @@ pub(crate) async fn connect_proxy(user: &str) -> (SocketAddr, Arc<Mutex<Vec<Stri
                 let mut server = tokio::net::TcpStream::connect(&target).await?;
                 opened.lock().unwrap().push(target);
                 client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
-                tokio::io::copy_bidirectional(&mut client, &mut server)
-                    .await
-                    .map(|_| ())
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.map(|_| ())
             });
         }
     });

@@ -83,8 +83,10 @@ impl User {
 
     /// The binary, ready to run in the lab with nothing of the caller's environment that matters.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command =
-            self.lab.command(env!("CARGO_BIN_EXE_kubectl-multimesh")).expect("a command in the lab");
+        let mut command = self
+            .lab
+            .command(env!("CARGO_BIN_EXE_kubectl-multimesh"))
+            .expect("a command in the lab");
         for name in ["MESH_ID", "ORG_NAME", "WORKDIR", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY"] {
             command.env_remove(name);
         }
@@ -112,7 +114,8 @@ pub(crate) fn inventory(lab: &Lab, cluster: &Cluster) -> BTreeMap<String, Value>
 
 fn name_of(object: &Value) -> String {
     let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or("-");
-    let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+    let (kind, namespace, name) =
+        (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
     format!("{kind} {namespace} {name}")
 }
 
@@ -124,7 +127,9 @@ pub(crate) fn versions(lab: &Lab, cluster: &Cluster) -> BTreeMap<String, String>
         .filter(|(name, _)| !restless.iter().any(|kind| name.starts_with(kind)))
         .filter(|(_, object)| {
             // istiod's leader elections renew themselves.
-            object.pointer("/metadata/annotations/control-plane.alpha.kubernetes.io~1leader").is_none()
+            object
+                .pointer("/metadata/annotations/control-plane.alpha.kubernetes.io~1leader")
+                .is_none()
         })
         .map(|(name, object)| {
             let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();

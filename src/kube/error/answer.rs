@@ -26,34 +26,22 @@ impl StatusAnswer {
         let status = serde_json::from_slice::<Status>(body)
             .ok()
             .filter(|status| !status.message.is_empty() || !status.reason.is_empty());
-        let asked = retry_after
-            .and_then(|value| value.trim().parse().ok())
-            .or_else(|| {
-                let seconds = status.as_ref()?.details.as_ref()?.retry_after_seconds;
-                (seconds > 0).then(|| u64::from(seconds))
-            });
+        let asked = retry_after.and_then(|value| value.trim().parse().ok()).or_else(|| {
+            let seconds = status.as_ref()?.details.as_ref()?.retry_after_seconds;
+            (seconds > 0).then(|| u64::from(seconds))
+        });
         let text = if status.is_none() {
             String::from_utf8_lossy(body).into_owned()
         } else {
             String::new()
         };
-        Self {
-            code,
-            status,
-            text,
-            retry_after: asked.map(Duration::from_secs),
-        }
+        Self { code, status, text, retry_after: asked.map(Duration::from_secs) }
     }
 
     /// The same for a status that the client has read already.
     pub(crate) fn from_status(status: Status) -> Self {
         let text = String::new();
-        Self {
-            code: status.code,
-            retry_after: None,
-            status: Some(status),
-            text,
-        }
+        Self { code: status.code, retry_after: None, status: Some(status), text }
     }
 
     /// What the server says, in one line, fit for a terminal.
@@ -64,11 +52,7 @@ impl StatusAnswer {
             None => &self.text,
         };
         let said = shorten(said);
-        if said.is_empty() {
-            format!("the server answered HTTP {}", self.code)
-        } else {
-            said
-        }
+        if said.is_empty() { format!("the server answered HTTP {}", self.code) } else { said }
     }
 
     /// Whether an admission webhook could not be called. The API server reports it as a plain
@@ -107,16 +91,11 @@ impl StatusAnswer {
     }
 
     fn reason(&self) -> &str {
-        self.status
-            .as_ref()
-            .map_or("", |status| status.reason.as_str())
+        self.status.as_ref().map_or("", |status| status.reason.as_str())
     }
 
     fn conflicts(&self) -> Vec<FieldConflict> {
-        let causes = self
-            .status
-            .as_ref()
-            .and_then(|status| status.details.as_ref());
+        let causes = self.status.as_ref().and_then(|status| status.details.as_ref());
         causes
             .map(|details| details.causes.as_slice())
             .unwrap_or_default()
@@ -142,17 +121,11 @@ pub(crate) fn refusal(
     let call = Box::new(call);
     let message = answer.message();
     match answer.code {
-        401 => Error::Unauthorized {
-            call,
-            user: user.to_owned(),
-            plugin: plugin.map(str::to_owned),
-        },
+        401 => {
+            Error::Unauthorized { call, user: user.to_owned(), plugin: plugin.map(str::to_owned) }
+        }
         403 => match terminating_namespace(answer) {
-            Some(namespace) => Error::NoNamespace {
-                call,
-                namespace,
-                terminating: true,
-            },
+            Some(namespace) => Error::NoNamespace { call, namespace, terminating: true },
             None => Error::Forbidden { call, message },
         },
         404 => not_found(call, kind, answer, message),
@@ -170,37 +143,18 @@ pub(crate) fn refusal(
         }
         500 if answer.is_failing_webhook() => {
             let webhook = quoted(&message).unwrap_or("unknown").to_owned();
-            let reason = message
-                .split_once(": ")
-                .map_or(message.as_str(), |(_, rest)| rest);
+            let reason = message.split_once(": ").map_or(message.as_str(), |(_, rest)| rest);
             // "Internal error occurred: failed calling webhook \"NAME\": ..."
-            let reason = reason
-                .split_once("\": ")
-                .map_or(reason, |(_, rest)| rest)
-                .to_owned();
-            Error::Webhook {
-                call,
-                webhook,
-                reason,
-            }
+            let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest).to_owned();
+            Error::Webhook { call, webhook, reason }
         }
         // Without another reason a 500 is about this very request: an object that does not fit its
         // schema, for one, is answered so to an apply.
-        500 if !answer.is_store_hiccup() && answer.retry_after.is_none() => Error::Rejected {
-            call,
-            code: 500,
-            reason: message,
-        },
-        code @ (408 | 429 | 500..) => Error::Unavailable {
-            call,
-            code,
-            reason: message,
-        },
-        code => Error::Rejected {
-            call,
-            code,
-            reason: message,
-        },
+        500 if !answer.is_store_hiccup() && answer.retry_after.is_none() => {
+            Error::Rejected { call, code: 500, reason: message }
+        }
+        code @ (408 | 429 | 500..) => Error::Unavailable { call, code, reason: message },
+        code => Error::Rejected { call, code, reason: message },
     }
 }
 
@@ -211,11 +165,7 @@ fn not_found(
     message: String,
 ) -> Error {
     if let Some(namespace) = missing_namespace(answer) {
-        return Error::NoNamespace {
-            call,
-            namespace,
-            terminating: false,
-        };
+        return Error::NoNamespace { call, namespace, terminating: false };
     }
     // A path that is not served is answered with plain text, or (group served, kind not) with a
     // status that names no object.
@@ -225,11 +175,9 @@ fn not_found(
         .and_then(|status| status.details.as_ref())
         .is_some_and(|details| !details.name.is_empty());
     match kind {
-        Some((api_version, kind)) if !names_object => Error::UnknownKind {
-            call,
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-        },
+        Some((api_version, kind)) if !names_object => {
+            Error::UnknownKind { call, api_version: api_version.to_owned(), kind: kind.to_owned() }
+        }
         _ => Error::NotFound { call, message },
     }
 }
@@ -242,10 +190,7 @@ fn missing_namespace(answer: &StatusAnswer) -> Option<String> {
 /// The cause says "namespace NAME is being terminated" (apiserver, plugin/namespace/lifecycle).
 fn terminating_namespace(answer: &StatusAnswer) -> Option<String> {
     let details = answer.status.as_ref()?.details.as_ref()?;
-    let cause = details
-        .causes
-        .iter()
-        .find(|cause| cause.reason == "NamespaceTerminating")?;
+    let cause = details.causes.iter().find(|cause| cause.reason == "NamespaceTerminating")?;
     let rest = cause.message.strip_prefix("namespace ")?;
     rest.split(' ').next().map(str::to_owned)
 }
@@ -285,13 +230,7 @@ mod tests {
 
     fn error_of(code: u16, body: &serde_json::Value) -> Error {
         let answer = StatusAnswer::new(code, None, body.to_string().as_bytes());
-        refusal(
-            call(),
-            Some(("apps/v1", "Deployment")),
-            &answer,
-            "admin",
-            None,
-        )
+        refusal(call(), Some(("apps/v1", "Deployment")), &answer, "admin", None)
     }
 
     #[test]
@@ -328,12 +267,7 @@ mod tests {
                 "details": {"causes": [{"reason": "NamespaceTerminating",
                     "message": "namespace istio-system is being terminated", "field": "metadata.namespace"}]}}),
         );
-        assert!(
-            leaving
-                .to_string()
-                .ends_with("`istio-system` is being deleted"),
-            "{leaving}"
-        );
+        assert!(leaving.to_string().ends_with("`istio-system` is being deleted"), "{leaving}");
         let answer = StatusAnswer::new(404, None, b"404 page not found\n");
         let kind = refusal(call(), Some(("x.io/v1", "Thing")), &answer, "admin", None);
         assert!(matches!(kind, Error::UnknownKind { kind, .. } if kind == "Thing"));
@@ -369,17 +303,9 @@ mod tests {
             &json!({"kind": "Status", "reason": "InternalError",
                 "message": "Internal error occurred: failed calling webhook \"rev.validation.istio.io\": failed to call webhook: Post \"https://istiod\": connection refused"}),
         );
-        let Error::Webhook {
-            webhook, reason, ..
-        } = error
-        else {
-            panic!("{error}")
-        };
+        let Error::Webhook { webhook, reason, .. } = error else { panic!("{error}") };
         assert_eq!(webhook, "rev.validation.istio.io");
-        assert_eq!(
-            reason,
-            "failed to call webhook: Post \"https://istiod\": connection refused"
-        );
+        assert_eq!(reason, "failed to call webhook: Post \"https://istiod\": connection refused");
     }
 
     #[test]

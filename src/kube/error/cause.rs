@@ -18,11 +18,7 @@ pub struct Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}`: cannot {} {}",
-            self.context, self.verb, self.object
-        )
+        write!(f, "`{}`: cannot {} {}", self.context, self.verb, self.object)
     }
 }
 
@@ -125,11 +121,7 @@ impl fmt::Display for PluginFault {
                     Some(code) => write!(f, "failed with exit code {code}")?,
                     None => f.write_str("was ended by a signal")?,
                 }
-                if output.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ": {output}")
-                }
+                if output.is_empty() { Ok(()) } else { write!(f, ": {output}") }
             }
             Self::Hung(after) => write!(f, "gave no answer within {}", seconds(*after)),
             Self::WantsInput => f.write_str("wants to ask for input, which is not possible here"),

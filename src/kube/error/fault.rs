@@ -35,10 +35,9 @@ impl Fault {
             ::kube::Error::Api(status) => {
                 Self::Status(Box::new(StatusAnswer::from_status(*status)))
             }
-            ::kube::Error::UpgradeConnection(error) => Self::Garbled(format!(
-                "it does not open a stream: {}",
-                shorten(&error.to_string())
-            )),
+            ::kube::Error::UpgradeConnection(error) => {
+                Self::Garbled(format!("it does not open a stream: {}", shorten(&error.to_string())))
+            }
             ::kube::Error::SerdeError(_) => Self::Garbled("it is not JSON".to_owned()),
             ::kube::Error::FromUtf8(_) => Self::Garbled("it is not text".to_owned()),
             other => Self::of_chain(&other, connect_timeout),
@@ -77,9 +76,9 @@ impl Fault {
                 | io::ErrorKind::UnexpectedEof
                 | io::ErrorKind::BrokenPipe,
             ) if connecting => Self::Contact(Contact::Closed),
-            _ if connecting => Self::Contact(Contact::Other(shorten(
-                seen.texts.last().map_or("", String::as_str),
-            ))),
+            _ if connecting => {
+                Self::Contact(Contact::Other(shorten(seen.texts.last().map_or("", String::as_str))))
+            }
             _ => Self::Broken,
         }
     }

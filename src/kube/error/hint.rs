@@ -26,10 +26,9 @@ impl Error {
                 quote(cluster),
                 quote(context)
             ),
-            Self::NoUserEntry { context, user } if user.is_empty() => format!(
-                "name a user: `kubectl config set-context {} --user=NAME`",
-                quote(context)
-            ),
+            Self::NoUserEntry { context, user } if user.is_empty() => {
+                format!("name a user: `kubectl config set-context {} --user=NAME`", quote(context))
+            }
             Self::NoUserEntry { context, user } => format!(
                 "add the entry with `kubectl config set-credentials {}`, or point the context \
                  elsewhere: `kubectl config set-context {} --user=NAME`",
@@ -50,10 +49,7 @@ impl Error {
                     .to_owned()
             }
             Self::InvalidCredential { context, .. } => {
-                format!(
-                    "check them with `kubectl --context {} auth whoami`",
-                    quote(context)
-                )
+                format!("check them with `kubectl --context {} auth whoami`", quote(context))
             }
             Self::AuthProvider { provider, .. } => match provider.as_str() {
                 "azure" => "convert the kubeconfig: `kubelogin convert-kubeconfig`".to_owned(),
@@ -62,29 +58,18 @@ impl Error {
                     .to_owned(),
                 _ => "get a kubeconfig with an `exec` credential plugin or a token".to_owned(),
             },
-            Self::ExecPlugin {
-                context,
-                command,
-                fault,
-                ..
-            } => match fault {
+            Self::ExecPlugin { context, command, fault, .. } => match fault {
                 PluginFault::NotFound(Some(hint)) => hint.trim().replace('\n', " "),
                 PluginFault::NotFound(None) => format!("install `{command}` or add it to PATH"),
                 PluginFault::WantsInput => format!(
                     "log in at a terminal first: `kubectl --context {} auth whoami`",
                     quote(context)
                 ),
-                _ => format!(
-                    "see what it says: `kubectl --context {} auth whoami`",
-                    quote(context)
-                ),
+                _ => {
+                    format!("see what it says: `kubectl --context {} auth whoami`", quote(context))
+                }
             },
-            Self::Unreachable {
-                context,
-                server,
-                proxy,
-                cause,
-            } => match (proxy, cause) {
+            Self::Unreachable { context, server, proxy, cause } => match (proxy, cause) {
                 (Some(_), _) => format!(
                     "check the proxy, or go round it: `NO_PROXY={} kubectl --context {} version`",
                     quote(host(server)),
@@ -109,10 +94,7 @@ impl Error {
                     .to_owned(),
                 TlsFault::NotYetValid => "check the clock of this machine: `date -u`".to_owned(),
                 TlsFault::NotTls | TlsFault::ClientCertificate(_) | TlsFault::Other(_) => {
-                    format!(
-                        "compare with `kubectl --context {} version`",
-                        quote(context)
-                    )
+                    format!("compare with `kubectl --context {} version`", quote(context))
                 }
             },
             Self::TimedOut { call, .. } => format!(
@@ -146,16 +128,12 @@ impl Error {
                                       them from the other manager's configuration"
                 .to_owned(),
             Self::Changed { .. } | Self::Replaced { .. } => "run the command again".to_owned(),
-            Self::NoNamespace {
-                call, namespace, ..
-            } => format!(
+            Self::NoNamespace { call, namespace, .. } => format!(
                 "see its state: `kubectl --context {} get namespace {}`",
                 quote(&call.context),
                 quote(namespace)
             ),
-            Self::UnknownKind {
-                call, api_version, ..
-            } => {
+            Self::UnknownKind { call, api_version, .. } => {
                 let group = api_version.split_once('/').map_or("", |(group, _)| group);
                 format!(
                     "see what it serves: `kubectl --context {} api-resources --api-group={}`",
@@ -203,10 +181,7 @@ mod tests {
 
     #[test]
     fn words_are_quoted_for_the_shell() {
-        assert_eq!(
-            quote("arn:aws:eks:x:1:cluster/a"),
-            "arn:aws:eks:x:1:cluster/a"
-        );
+        assert_eq!(quote("arn:aws:eks:x:1:cluster/a"), "arn:aws:eks:x:1:cluster/a");
         assert_eq!(quote("my context's"), r"'my context'\''s'");
         assert_eq!(quote(""), "''");
     }
