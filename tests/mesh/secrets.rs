@@ -21,14 +21,17 @@ pub(crate) fn material(dir: &Path, lab: &Lab, clusters: &[Cluster]) -> Vec<Strin
             for key in ["token", "ca-key.pem"] {
                 if let Some(value) = secret["data"][key].as_str() {
                     secrets.push(value.to_owned());
-                    secrets.push(String::from_utf8(BASE64_STANDARD.decode(value).unwrap()).unwrap());
+                    secrets
+                        .push(String::from_utf8(BASE64_STANDARD.decode(value).unwrap()).unwrap());
                 }
             }
         }
     }
     let lines = secrets.iter().flat_map(|secret| secret.lines());
-    let lines: Vec<String> =
-        lines.filter(|line| line.len() > 20 && !line.starts_with("---")).map(str::to_owned).collect();
+    let lines: Vec<String> = lines
+        .filter(|line| line.len() > 20 && !line.starts_with("---"))
+        .map(str::to_owned)
+        .collect();
     assert!(lines.len() > 10, "a mesh has more secrets than {}", lines.len());
     lines
 }

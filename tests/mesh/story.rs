@@ -1,6 +1,6 @@
 //! The life of a mesh: made, used, applied again, joined, torn down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -104,9 +104,19 @@ fn endpoints(lab: &Lab, cluster: &Cluster) -> BTreeSet<String> {
     let pod = kubectl(
         lab,
         cluster,
-        &["get", "pods", "-n", "demo", "-l", "app=echo", "-o", "jsonpath={.items[0].metadata.name}"],
+        &[
+            "get",
+            "pods",
+            "-n",
+            "demo",
+            "-l",
+            "app=echo",
+            "-o",
+            "jsonpath={.items[0].metadata.name}",
+        ],
     );
-    let ask = ["exec", "-n", "demo", &pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET"];
+    let ask =
+        ["exec", "-n", "demo", &pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET"];
     let text = kubectl(lab, cluster, &[&ask[..], &["clusters?format=json"]].concat());
     let answer: Value = serde_json::from_str(&text).unwrap();
     let clusters = answer["cluster_statuses"].as_array().unwrap();
@@ -139,14 +149,14 @@ fn check_status(user: &User, material: &[String]) {
 fn check_permissions(dir: &Path) {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let mut left = vec![dir.join("certs"), dir.join("cache")];
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     while let Some(path) = left.pop() {
         if path.is_dir() {
             assert_eq!(mode(&path), 0o700, "{}", path.display());
             left.extend(std::fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path()));
         } else {
             assert_eq!(mode(&path), 0o600, "{}", path.display());
-            seen.insert(path.clone(), ());
+            seen.insert(path);
         }
     }
     assert_eq!(mode(&dir.join("state.yaml")), 0o600);
@@ -168,7 +178,11 @@ fn the_files_of_2019_make_a_mesh_and_a_third_cluster_joins() {
         let entries = contexts.iter().map(|c| {
             format!("  {}:\n    network: {}\n    overlay: lab.yaml\n", c.context, c.network)
         });
-        let head: String = seed.lines().take_while(|l| !l.starts_with("contexts:")).map(|l| format!("{l}\n")).collect();
+        let head: String = seed
+            .lines()
+            .take_while(|l| !l.starts_with("contexts:"))
+            .map(|l| format!("{l}\n"))
+            .collect();
         format!("{head}contexts:\n{}", entries.collect::<String>())
     };
     let two = [&three[0], &three[1]];
@@ -177,11 +191,27 @@ fn the_files_of_2019_make_a_mesh_and_a_third_cluster_joins() {
     let run = |arguments: &[&str]| user.run(&[arguments, &["--dir", &dir]].concat());
 
     run(&["apply"]).expect(0).says("IstioControlPlane").says("applied to 2 clusters");
-    let issuer = kubectl(lab, &three[0], &["get", "secret", "cacerts", "-n", "istio-system", "-o", "jsonpath={.data.root-cert\\.pem}"]);
+    let issuer = kubectl(
+        lab,
+        &three[0],
+        &[
+            "get",
+            "secret",
+            "cacerts",
+            "-n",
+            "istio-system",
+            "-o",
+            "jsonpath={.data.root-cert\\.pem}",
+        ],
+    );
     assert!(!issuer.is_empty());
     let links = |cluster: &Cluster| {
         let selector = "istio/multiCluster=true";
-        let names = kubectl(lab, cluster, &["get", "secrets", "-n", "istio-system", "-l", selector, "-o", "name"]);
+        let names = kubectl(
+            lab,
+            cluster,
+            &["get", "secrets", "-n", "istio-system", "-l", selector, "-o", "name"],
+        );
         names.lines().count()
     };
     assert_eq!((links(&three[0]), links(&three[1])), (1, 1));
@@ -189,7 +219,11 @@ fn the_files_of_2019_make_a_mesh_and_a_third_cluster_joins() {
     let all: Vec<&Cluster> = three.iter().collect();
     std::fs::write(workdir.join("topology.yaml"), with_overlays(&all)).unwrap();
     let pods = |cluster: &Cluster| {
-        kubectl(lab, cluster, &["get", "pods", "-n", "istio-system", "-l", "app=istiod", "-o", "name"])
+        kubectl(
+            lab,
+            cluster,
+            &["get", "pods", "-n", "istio-system", "-l", "app=istiod", "-o", "name"],
+        )
     };
     let before = [pods(&three[0]), pods(&three[1])];
     run(&["apply"]).expect(0).says("applied to 3 clusters");

@@ -1,6 +1,7 @@
 //! Tests against a running lab: the binary in the lab's network, and looks at its clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -18,6 +19,7 @@ pub(crate) fn lab() -> Lab {
 pub(crate) struct User {
     pub(crate) lab: Lab,
     home: tempfile::TempDir,
+    kubeconfig: OsString,
 }
 
 /// What one run of the binary gave.
@@ -52,7 +54,14 @@ impl Run {
 
 impl User {
     pub(crate) fn new() -> Self {
-        Self { lab: lab(), home: tempfile::tempdir().expect("a temporary folder") }
+        let lab = lab();
+        let kubeconfig = lab.kubeconfig().into_os_string();
+        Self { lab, home: tempfile::tempdir().expect("a temporary folder"), kubeconfig }
+    }
+
+    /// Gives the user another `$KUBECONFIG`.
+    pub(crate) fn set_kubeconfig(&mut self, list: impl Into<OsString>) {
+        self.kubeconfig = list.into();
     }
 
     /// The folder with this user's meshes.
@@ -83,11 +92,14 @@ impl User {
 
     /// The binary, ready to run in the lab with nothing of the caller's environment that matters.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command =
-            self.lab.command(env!("CARGO_BIN_EXE_kubectl-multimesh")).expect("a command in the lab");
+        let mut command = self
+            .lab
+            .command(env!("CARGO_BIN_EXE_kubectl-multimesh"))
+            .expect("a command in the lab");
         for name in ["MESH_ID", "ORG_NAME", "WORKDIR", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY"] {
             command.env_remove(name);
         }
+        command.env("KUBECONFIG", &self.kubeconfig);
         command.env("MULTIMESH_HOME", self.home()).env("NO_COLOR", "1").args(arguments);
         command
     }
@@ -112,7 +124,8 @@ pub(crate) fn inventory(lab: &Lab, cluster: &Cluster) -> BTreeMap<String, Value>
 
 fn name_of(object: &Value) -> String {
     let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or("-");
-    let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+    let (kind, namespace, name) =
+        (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
     format!("{kind} {namespace} {name}")
 }
 
@@ -124,7 +137,9 @@ pub(crate) fn versions(lab: &Lab, cluster: &Cluster) -> BTreeMap<String, String>
         .filter(|(name, _)| !restless.iter().any(|kind| name.starts_with(kind)))
         .filter(|(_, object)| {
             // istiod's leader elections renew themselves.
-            object.pointer("/metadata/annotations/control-plane.alpha.kubernetes.io~1leader").is_none()
+            object
+                .pointer("/metadata/annotations/control-plane.alpha.kubernetes.io~1leader")
+                .is_none()
         })
         .map(|(name, object)| {
             let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
