@@ -68,12 +68,7 @@ impl Site<'_> {
 pub(crate) fn prepare(run: &RunFolder, member: &Member) -> Result<()> {
     let addresses = [Ipv4Addr::LOCALHOST, member.first_service(), member.api()];
     let folder = run.cluster(member.number).join("pki");
-    pki::create(
-        &folder,
-        &format!("c{}", member.number),
-        &member.node_name(),
-        &addresses,
-    )?;
+    pki::create(&folder, &format!("c{}", member.number), &member.node_name(), &addresses)?;
     kubeconfig::write_one(run, member, User::Admin)?;
     kubeconfig::write_one(run, member, User::Kubelet)
 }
@@ -111,18 +106,13 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
     let config = kubeconfig::path(site.run, member, User::Admin);
     let pki = site.run.cluster(member.number).join("pki");
     process::ensure(site.run, &member.process("controllers"), || {
-        let mut command = site
-            .space
-            .command(site.programs.bin().join("kube-controller-manager"));
+        let mut command = site.space.command(site.programs.bin().join("kube-controller-manager"));
         command
             .arg(flag("kubeconfig", &config))
             .arg(format!("--controllers={CONTROLLERS}"))
             .arg(flag("service-account-private-key-file", pki.join("sa.key")))
             .arg(flag("root-ca-file", pki.join("ca.crt")))
-            .arg(format!(
-                "--secure-port={}",
-                16540 + u16::from(member.number)
-            ))
+            .arg(format!("--secure-port={}", 16540 + u16::from(member.number)))
             .arg(format!("--cluster-cidr={}", member.pods()))
             .arg(format!("--service-cluster-ip-range={}", member.services()))
             .args(["--leader-elect=false", "--bind-address=127.0.0.1"])
@@ -130,15 +120,10 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         command
     })?;
     process::ensure(site.run, &member.process("scheduler"), || {
-        let mut command = site
-            .space
-            .command(site.programs.bin().join("kube-scheduler"));
+        let mut command = site.space.command(site.programs.bin().join("kube-scheduler"));
         command
             .arg(flag("kubeconfig", &config))
-            .arg(format!(
-                "--secure-port={}",
-                16640 + u16::from(member.number)
-            ))
+            .arg(format!("--secure-port={}", 16640 + u16::from(member.number)))
             .args(["--leader-elect=false", "--bind-address=127.0.0.1"])
             .arg("--profiling=false");
         command
@@ -149,13 +134,7 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         ("the default service account", "serviceaccount/default"),
         ("the root certificate", "configmap/kube-root-ca.crt"),
     ] {
-        let wait = [
-            "wait",
-            "--for=create",
-            object,
-            "--namespace=default",
-            "--timeout=60s",
-        ];
+        let wait = ["wait", "--for=create", object, "--namespace=default", "--timeout=60s"];
         site.insist(member, what, &wait, START)?;
     }
     Ok(())
@@ -166,24 +145,18 @@ pub(crate) fn start_api_server(site: &Site<'_>, member: &Member) -> Result<()> {
     let name = member.process("apiserver");
     let server = process::ensure(site.run, &name, || {
         let folder = site.run.cluster(member.number);
-        let mut command = site
-            .space
-            .command(site.programs.bin().join("kube-apiserver"));
+        let mut command = site.space.command(site.programs.bin().join("kube-apiserver"));
         command.args(api_server_flags(member, &folder));
         command
     })?;
     listening(site, &name, server, member.port(), START)?;
-    wait_for(
-        START,
-        &format!("the API server of {}", member.context),
-        || {
-            let mut kubectl = site.kubectl(member);
-            kubectl.args(["get", "--raw=/readyz", "--request-timeout=5s"]);
-            command::run(&mut kubectl, Duration::from_secs(20))
-                .map(drop)
-                .map_err(|error| format!("{error}; {}", process::last_line(&site.run.log(&name))))
-        },
-    )
+    wait_for(START, &format!("the API server of {}", member.context), || {
+        let mut kubectl = site.kubectl(member);
+        kubectl.args(["get", "--raw=/readyz", "--request-timeout=5s"]);
+        command::run(&mut kubectl, Duration::from_secs(20))
+            .map(drop)
+            .map_err(|error| format!("{error}; {}", process::last_line(&site.run.log(&name))))
+    })
 }
 
 /// Waits until a daemon accepts connections, or has ended.
@@ -214,10 +187,7 @@ fn api_server_flags(member: &Member, folder: &Path) -> Vec<OsString> {
     let pki = folder.join("pki");
     let mut flags: Vec<OsString> = [
         format!("--etcd-servers=http://127.0.0.1:{ETCD_PORT}"),
-        format!(
-            "--etcd-prefix=/c{}-{}/registry",
-            member.number, member.generation
-        ),
+        format!("--etcd-prefix=/c{}-{}/registry", member.number, member.generation),
         // An address that other clusters reach, for remote secrets and for endpoints.
         format!("--bind-address={}", member.api()),
         format!("--advertise-address={}", member.api()),

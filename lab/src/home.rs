@@ -44,9 +44,7 @@ impl Home {
     /// The variables from which a process of the lab finds the same folder.
     pub(crate) fn variables() -> impl Iterator<Item = (&'static str, OsString)> {
         let names = ["MULTIMESH_LAB", "XDG_CACHE_HOME", "HOME"];
-        names
-            .into_iter()
-            .filter_map(|name| Some((name, variable(name)?)))
+        names.into_iter().filter_map(|name| Some((name, variable(name)?)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -146,21 +144,15 @@ fn lock(path: &Path, holder: &str, limit: Duration) -> Result<File> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).at("create", parent)?;
     }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .at("open", path)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(path).at("open", path)?;
     let mut failure = None;
-    wait_for(limit, &format!("{holder} to end"), || {
-        match file.try_lock() {
-            Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => Err(format!("{} is locked", path.display())),
-            Err(TryLockError::Error(error)) => {
-                failure = Some(error);
-                Ok(())
-            }
+    wait_for(limit, &format!("{holder} to end"), || match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(format!("{} is locked", path.display())),
+        Err(TryLockError::Error(error)) => {
+            failure = Some(error);
+            Ok(())
         }
     })?;
     match failure {

@@ -34,10 +34,7 @@ struct Kept {
 /// Writes down the settings before the first lab changes them.
 pub(crate) fn keep(run: &RunFolder) -> Result<()> {
     let _lock = lock()?;
-    let mut kept = load()?.unwrap_or_else(|| Kept {
-        values: read_all(),
-        labs: BTreeSet::new(),
-    });
+    let mut kept = load()?.unwrap_or_else(|| Kept { values: read_all(), labs: BTreeSet::new() });
     kept.labs.insert(run.path().to_owned());
     save(&kept)
 }
@@ -96,9 +93,7 @@ fn file() -> PathBuf {
 
 fn load() -> Result<Option<Kept>> {
     match fs::read(file()) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .at("understand", &file())
-            .map(Some),
+        Ok(bytes) => serde_json::from_slice(&bytes).at("understand", &file()).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read", &file()),
     }

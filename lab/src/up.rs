@@ -63,10 +63,7 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     let _lock = run.lock(LOCK)?;
     let started = Instant::now();
     let mut say = |line: &str| {
-        progress(&format!(
-            "[{:4.1}s] {line}",
-            started.elapsed().as_secs_f64()
-        ));
+        progress(&format!("[{:4.1}s] {line}", started.elapsed().as_secs_f64()));
     };
     let space = match Namespace::find(&run) {
         Some(space) => space,
@@ -97,11 +94,7 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     {
         balancer::start(&run, || command(words))?;
     }
-    say(&format!(
-        "the lab `{}` is up: {} clusters",
-        run.name(),
-        state.clusters.len()
-    ));
+    say(&format!("the lab `{}` is up: {} clusters", run.name(), state.clusters.len()));
     Ok(Lab::new(run, programs))
 }
 
@@ -122,11 +115,7 @@ fn start(
     state: &State,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let site = Site {
-        run,
-        programs,
-        space,
-    };
+    let site = Site { run, programs, space };
     if state.clusters.iter().any(|it| it.node) {
         sysctl::keep(run)?;
         balancer::write_hosts(run, state)?;
@@ -134,13 +123,8 @@ fn start(
     network::apply(space, state)?;
     controlplane::start_etcd(&site)?;
     // More at once only take the processors from each other.
-    let width = thread::available_parallelism()
-        .map_or(1, NonZero::get)
-        .max(2)
-        * 2;
-    parallel::each(&state.clusters, width, say, |member, lines| {
-        start_cluster(&site, member, lines)
-    })
+    let width = thread::available_parallelism().map_or(1, NonZero::get).max(2) * 2;
+    parallel::each(&state.clusters, width, say, |member, lines| start_cluster(&site, member, lines))
 }
 
 fn start_cluster(site: &Site<'_>, member: &Member, lines: &Sender<String>) -> Result<()> {
