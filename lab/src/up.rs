@@ -127,10 +127,8 @@ fn start(
         programs,
         space,
     };
-    if state.clusters.iter().any(|it| it.node) {
-        sysctl::keep(run)?;
-        balancer::write_hosts(run, state)?;
-    }
+    sysctl::set(run)?;
+    balancer::write_hosts(run, state)?;
     network::apply(space, state)?;
     controlplane::start_etcd(&site)?;
     // More at once only take the processors from each other.
