@@ -49,19 +49,20 @@ impl Site<'_> {
         kubectl
     }
 
-    /// Waits until an object is there or has a condition, unless a daemon that this takes ends.
-    pub(crate) fn await_object(
+    /// Waits until objects are there or have a condition, unless a daemon that this takes ends.
+    pub(crate) fn await_objects(
         &self,
         member: &Member,
-        object: &str,
+        objects: &[&str],
         condition: &str,
         (name, daemon): (&str, Process),
     ) -> Result<()> {
-        let what = format!("{object} of {} ({condition})", member.context);
+        let what = format!("{} of {} ({condition})", objects.join(", "), member.context);
         alive_until(self, name, daemon, &what, || {
             let mut kubectl = self.kubectl(member);
-            kubectl.args(["wait", object, "--namespace=default", "--timeout=10s"]);
-            command::run(kubectl.arg(format!("--for={condition}")), QUICK)
+            kubectl.args(["wait", "--namespace=default", "--timeout=10s"]);
+            kubectl.arg(format!("--for={condition}")).args(objects);
+            command::run(&mut kubectl, QUICK)
                 .map(drop)
                 .map_err(|error| error.to_string())
         })
@@ -170,14 +171,12 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         command
     })?;
     // Made by the API server and by the controllers: nothing can be created before.
-    for object in [
+    let objects = [
         "namespace/kube-system",
         "serviceaccount/default",
         "configmap/kube-root-ca.crt",
-    ] {
-        site.await_object(member, object, "create", (&name, controllers))?;
-    }
-    Ok(())
+    ];
+    site.await_objects(member, &objects, "create", (&name, controllers))
 }
 
 /// Starts the API server of a cluster, unless it runs, and waits until it answers.

@@ -171,7 +171,7 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
 
     let object = format!("node/{node}");
     for condition in ["create", "condition=Ready"] {
-        site.await_object(member, &object, condition, (&kubelet_name, kubelet))?;
+        site.await_objects(member, &[&object], condition, (&kubelet_name, kubelet))?;
     }
     listening(site, &name, dns, 53)
 }

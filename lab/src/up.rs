@@ -135,7 +135,7 @@ fn start(
     let width = thread::available_parallelism()
         .map_or(1, NonZero::get)
         .max(2)
-        * 2;
+        * 4;
     parallel::each(&state.clusters, width, say, |member, lines| {
         start_cluster(&site, member, lines)
     })
