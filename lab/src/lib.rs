@@ -54,3 +54,7 @@ pub use lab::Lab;
 pub use requirements::{Missing, requirements};
 pub use status::Status;
 pub use up::Options;
+
+/// An `IstioOperator` for meshes in the lab, as `base.yaml` of kubectl-multimesh: its Envoy is the
+/// upstream one, for which some features of Istio have to be off.
+pub const MESH_BASE: &str = include_str!("../templates/mesh-base.yaml");

@@ -100,20 +100,23 @@ fn attempt(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts a lab whose load balancers this program serves.
 fn up_with_agent(up: &Up) -> Result<Lab> {
+    start(&up.name.name, up.clusters, up.control_planes_only)
+}
+
+/// Starts a lab whose load balancers this program serves.
+pub(crate) fn start(name: &str, clusters: u8, control_planes_only: bool) -> Result<Lab> {
     let own = env::current_exe().map_err(|source| Error::Io {
         action: "find this program".into(),
         source,
     })?;
-    let name = &up.name.name;
     let words = [own.into_os_string()]
         .into_iter()
         .chain(["lab", "agent", "--name", name].map(OsString::from));
     let options = Options {
-        name: name.clone(),
-        clusters: up.clusters,
-        control_planes_only: up.control_planes_only,
+        name: name.to_owned(),
+        clusters,
+        control_planes_only,
         load_balancer: Some(words.collect()),
     };
     Lab::up(&options, &mut say)

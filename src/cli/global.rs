@@ -1,0 +1,130 @@
+//! The flags that every command takes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anstream::ColorChoice;
+use clap::{Args, ValueEnum};
+
+use crate::engine::home::Choice;
+use crate::engine::local::Options;
+
+/// Flags of every command. Names follow kubectl's where kubectl has them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Path to the kubeconfig [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The topology file [default: topology.yaml in the mesh directory]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub filename: Option<PathBuf>,
+    /// The mesh, by its mesh ID [env: MESH_ID]
+    #[arg(long, global = true, env = "MESH_ID", hide_env = true, value_name = "MESH ID")]
+    pub mesh: Option<String>,
+    /// The mesh directory itself [env: WORKDIR]
+    #[arg(long, global = true, env = "WORKDIR", hide_env = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Only these contexts: a name, /regex/ or ^name to leave one out; repeat or separate by commas
+    #[arg(long, global = true, value_name = "CONTEXTS", value_delimiter = ',')]
+    pub contexts: Vec<String>,
+    /// How many clusters are worked on at once
+    #[arg(long, global = true, value_name = "N", default_value_t = 16,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: u16,
+    /// How long to wait for one cluster to become ready, as in 90s or 5m
+    #[arg(long, global = true, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub timeout: Duration,
+    /// How long one request to an API server may take
+    #[arg(long, global = true, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub request_timeout: Duration,
+    /// The istioctl to render with [default: the first on PATH]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub istioctl: Option<PathBuf>,
+    /// Never ask anything
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+    /// Tell more about what goes on; twice for every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Global {
+    /// The choice in the form that the streams take.
+    pub const fn color(&self) -> ColorChoice {
+        match self.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        }
+    }
+
+    /// The flags in the form that the engine takes.
+    pub fn options(&self) -> Options {
+        Options {
+            choice: self.choice(),
+            kubeconfig: self.kubeconfig.clone(),
+            contexts: self.contexts.clone(),
+            istioctl: self.istioctl.clone(),
+            parallel: usize::from(self.parallel),
+            timeout: self.timeout,
+            request_timeout: self.request_timeout,
+            no_input: self.no_input,
+        }
+    }
+
+    /// Which mesh is meant.
+    pub fn choice(&self) -> Choice {
+        Choice { dir: self.dir.clone(), file: self.filename.clone(), mesh: self.mesh.clone() }
+    }
+}
+
+/// Reads `90s`, `5m`, `1h30m` or plain seconds, as kubectl does.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "a duration is written as in 90s, 5m or 1h30m".to_owned())?;
+    Duration::try_from(span).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+/// Sends the log to stderr: nothing by default, own lines with `-v`, every request with `-vv`.
+pub(super) fn start_log(verbose: u8) {
+    let filter = match verbose {
+        0 => "off",
+        1 => "multimesh=info",
+        2 => "multimesh=debug",
+        _ => "multimesh=trace,kube_client=debug",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_kubectls() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert!(duration("soon").is_err());
+        assert!(duration("-5s").is_err());
+    }
+}

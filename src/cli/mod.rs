@@ -1,0 +1,118 @@
+//! The command line: global flags, one file a command.
+
+mod apply;
+mod global;
+mod init;
+mod status;
+mod teardown;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+pub use global::Global;
+
+use crate::error::{Exit, Failure};
+use crate::ui::Ui;
+
+/// One Istio mesh across many Kubernetes clusters, from one topology file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl multimesh",
+    bin_name = "kubectl multimesh",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done or healthy, 1 failed, 3 some clusters done and some not, \
+                  4 the mesh is not healthy, 64 wrong usage, 130 interrupted."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create a mesh directory: topology, base operator, root CA
+    #[command(visible_alias = "prep-mesh")]
+    Init(init::InitArgs),
+    /// Make the clusters of the topology one mesh
+    Apply(apply::ApplyArgs),
+    /// Show each cluster of the mesh, and whether the mesh is healthy
+    #[command(visible_alias = "describe")]
+    Status(status::StatusArgs),
+    /// Remove from the clusters everything that the tool owns there
+    Teardown(teardown::TeardownArgs),
+}
+
+/// Parses the arguments and runs the command.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let ui = Ui::new(cli.global.color(), cli.global.no_input);
+    global::start_log(cli.global.verbose);
+    match dispatch(ui, &cli) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            ui.failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
+    match &cli.command {
+        Command::Init(args) => init::run(ui, &cli.global, args),
+        Command::Apply(args) => block_on(apply::run(ui, &cli.global, args)),
+        Command::Status(args) => block_on(status::run(ui, &cli.global, args)),
+        Command::Teardown(args) => block_on(teardown::run(ui, &cli.global, args)),
+    }
+}
+
+/// Runs a command to its end or to Ctrl-C, whichever is first.
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(format!("failed to start: {e}")))?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = command => result,
+            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        }
+    });
+    // An exec plugin that hangs must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+fn interrupted() -> Failure {
+    Failure { exit: Exit::Interrupted, ..Failure::new("interrupted") }
+        .hint("nothing is half written: run the same command again to finish")
+}
+
+/// Prints clap's own message; a wrong command line ends with 64 instead of clap's 2.
+fn usage(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

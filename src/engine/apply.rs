@@ -1,0 +1,284 @@
+//! `apply`: from the topology to one mesh over all clusters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::connect::{Reached, reach_all};
+use super::event::{Event, Events};
+use super::fleet::{self, REQUESTS};
+use super::istioctl::Istioctl;
+use super::links::Exchange;
+use super::local::{Local, Options, Site};
+use super::observe::Observed;
+use super::policy;
+use super::rollout::{Manner, Rollout, Written};
+use super::state::Record;
+use super::trust::{self, Trust};
+use crate::error::Failure;
+use crate::istio::base::Base;
+use crate::istio::operator::Variant;
+use crate::kube::ResourceId;
+use crate::plan::change::{Change, Verb, changes};
+use crate::plan::desired::{Place, desired};
+use crate::plan::object::{self, Key};
+
+/// What the user wants of an apply.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// The organisation of a root CA that has to be made.
+    pub organization: Option<String>,
+    /// Whether to wait until everything is ready.
+    pub wait: bool,
+    /// Whether to take over objects and fields that somebody else manages.
+    pub force: bool,
+}
+
+/// How an apply ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What became of each selected context, in the order of the topology.
+    pub clusters: Vec<(String, Result<Written, Failure>)>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    /// How many clusters are done.
+    pub fn done(&self) -> usize {
+        self.clusters.iter().filter(|(_, result)| result.is_ok()).count()
+    }
+
+    /// Whether everything was as it should be.
+    pub fn is_unchanged(&self) -> bool {
+        self.clusters.iter().all(|(_, r)| r.as_ref().is_ok_and(|w| w.is_nothing()))
+    }
+}
+
+/// A cluster with everything that was decided for it.
+struct Work<'a> {
+    reached: &'a Reached<'a>,
+    desired: Vec<Value>,
+    changes: Vec<Change>,
+}
+
+/// Makes the selected clusters one mesh.
+pub async fn apply(
+    local: &mut Local,
+    options: &Options,
+    wishes: &Wishes,
+    events: &Events,
+) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    local.check_peer_servers()?;
+    let base = local.base()?;
+    emit_notes(local, &base, events);
+    let contexts: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
+    events.emit(Event::Started { contexts });
+    let cache = local.home.cache();
+    let (istioctl, fleet) = futures::join!(
+        Istioctl::find(options.istioctl.as_deref(), &cache),
+        reach_all(local, options, true, events),
+    );
+    let (istioctl, fleet) = (istioctl?, fleet?);
+    policy::check(local, &fleet.reached, &istioctl.version)?;
+    let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
+    let observed: Vec<(&Site, &Observed)> =
+        fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
+    let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
+    for note in &trust.notes {
+        events.emit(Event::Note { text: note.clone() });
+    }
+    let rendered = render_all(local, &fleet.reached, &istioctl, &base).await?;
+    let work = plan(local, &fleet.reached, &rendered, &trust, &istioctl.version, wishes).await?;
+    let mut results = roll_out(local, options, wishes, events, work).await;
+    let records: Vec<(String, Record)> = fleet
+        .reached
+        .iter()
+        .filter(|r| results.get(r.site.context()).is_some_and(Result::is_ok))
+        .map(|r| (r.site.context().to_owned(), record(r, &istioctl.version)))
+        .collect();
+    results.extend(fleet.failed);
+    let order: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
+    local.state.root = Some(trust.root.certificate.fingerprint.clone());
+    local.state.contexts.extend(records);
+    local.state.save(&local.home.state())?;
+    let clusters = order
+        .into_iter()
+        .filter_map(|context| results.remove(&context).map(|result| (context, result)))
+        .collect();
+    Ok(Outcome { clusters, elapsed: started.elapsed() })
+}
+
+fn emit_notes(local: &Local, base: &Base, events: &Events) {
+    let overlays = local.selected().filter_map(|site| site.overlay.as_ref());
+    let bases = std::iter::once(base).chain(overlays).flat_map(|base| &base.notes);
+    for note in local.topology.notes.iter().chain(bases) {
+        events.emit(Event::Note { text: note.to_string() });
+    }
+}
+
+/// Renders each variant once; clusters that share a base share its run of istioctl.
+async fn render_all(
+    local: &Local,
+    reached: &[Reached<'_>],
+    istioctl: &Istioctl,
+    base: &Base,
+) -> Result<BTreeMap<String, Arc<Vec<Value>>>, Failure> {
+    let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Vec<Value>>> = BTreeMap::new();
+    let mut by_context = BTreeMap::new();
+    for Reached { site, .. } in reached {
+        let variant = variant(local, site);
+        let overlay = site.overlay.as_ref().map(|overlay| &overlay.operator);
+        let input = (variant.clone(), overlay.map(Value::to_string));
+        let objects = if !variant.control_plane && !variant.gateway {
+            Arc::default()
+        } else if let Some(objects) = by_input.get(&input) {
+            Arc::clone(objects)
+        } else {
+            let cache = local.home.cache();
+            Arc::new(istioctl.render(&base.operator, overlay, &variant, &cache).await?)
+        };
+        by_input.insert(input, Arc::clone(&objects));
+        by_context.insert(site.context().to_owned(), objects);
+    }
+    Ok(by_context)
+}
+
+fn variant(local: &Local, site: &Site) -> Variant {
+    Variant {
+        mesh_id: local.topology.mesh_id.to_string(),
+        namespace: site.namespace().to_owned(),
+        control_plane: site.managed(),
+        gateway: local.many_networks(),
+        addresses: local.gateway_addresses(),
+    }
+}
+
+/// Compares what every cluster should hold with what it holds; refuses what is somebody else's
+/// before anything is written anywhere.
+async fn plan<'a>(
+    local: &Local,
+    reached: &'a [Reached<'a>],
+    rendered: &BTreeMap<String, Arc<Vec<Value>>>,
+    trust: &Trust,
+    istio: &str,
+    wishes: &Wishes,
+) -> Result<Vec<Work<'a>>, Failure> {
+    let mut work = Vec::new();
+    let mut foreign = Vec::new();
+    for reached in reached {
+        let (site, seen) = (reached.site, &reached.seen);
+        let id = object::set_id(site.namespace());
+        let place = Place {
+            mesh_id: local.topology.mesh_id.as_ref(),
+            cluster: site.cluster.as_ref(),
+            network: site.member.network.as_ref(),
+            namespace: site.namespace(),
+            reader: site.member.reader.as_ref(),
+            joined: site.member.registry_join,
+            gateway: local.many_networks(),
+            own_address: site.member.gateway.is_some(),
+            istio,
+            own_namespace: seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id)),
+        };
+        let objects = rendered.get(site.context()).map_or(&[][..], |objects| objects.as_slice());
+        let desired = desired(&place, objects, trust.cacerts.get(site.context()));
+        let mut live = seen.ours.clone();
+        let known = [&seen.namespace, &seen.parent].into_iter().flatten();
+        live.extend(known.map(|object| (Key::of(object), object.clone())));
+        let changes = changes(desired.clone(), &live);
+        foreign.extend(find_foreign(reached, &changes).await?);
+        work.push(Work { reached, desired, changes });
+    }
+    if foreign.is_empty() || wishes.force {
+        return Ok(work);
+    }
+    Err(policy::foreign_objects(&foreign))
+}
+
+/// Objects that are to be created, but exist: without our mark they are somebody else's.
+async fn find_foreign(
+    reached: &Reached<'_>,
+    changes: &[Change],
+) -> Result<Vec<(String, Key)>, Failure> {
+    // In a namespace that is not there yet, nothing of it can be.
+    let fresh = reached.seen.namespace.is_none();
+    let looks = changes
+        .iter()
+        .filter(|change| change.verb == Verb::Create)
+        .filter(|change| !fresh || change.key().namespace.is_empty())
+        .filter(|change| change.object["kind"] != "Namespace")
+        .map(|change| async {
+            let Some(id) = ResourceId::of(&change.object) else { return Ok(None) };
+            let found = reached.cluster.get(&id).await?;
+            Ok::<_, Failure>(found.map(|_| (reached.site.context().to_owned(), change.key())))
+        });
+    Ok(fleet::try_all(REQUESTS, looks).await?.into_iter().flatten().collect())
+}
+
+/// Rolls out all clusters side by side.
+async fn roll_out(
+    local: &Local,
+    options: &Options,
+    wishes: &Wishes,
+    events: &Events,
+    work: Vec<Work<'_>>,
+) -> BTreeMap<String, Result<Written, Failure>> {
+    let exchange = Exchange::new(work.iter().map(|w| w.reached.site.context()));
+    let turns = Semaphore::new(options.parallel);
+    let manner = Manner { wait: wishes.wait, force: wishes.force, timeout: options.timeout };
+    let runs = work.into_iter().map(|work| {
+        let (exchange, turns) = (&exchange, &turns);
+        async move {
+            let site = work.reached.site;
+            let rollout = Rollout {
+                site,
+                cluster: &work.reached.cluster,
+                seen: &work.reached.seen,
+                desired: &work.desired,
+                changes: work.changes,
+                peers: local.peers_of(site),
+                exchange,
+                manner,
+                events,
+                turns,
+            };
+            let context = site.context().to_owned();
+            let result = rollout.run().await;
+            events.emit(match &result {
+                Ok(written) => Event::Finished { context: context.clone(), what: tell(*written) },
+                Err(failure) => {
+                    Event::Failed { context: context.clone(), failure: failure.clone() }
+                }
+            });
+            (context, result)
+        }
+    });
+    futures::future::join_all(runs).await.into_iter().collect()
+}
+
+fn tell(written: Written) -> String {
+    match (written.created, written.updated) {
+        (0, 0) => "nothing to change".into(),
+        (created, 0) => format!("{created} created"),
+        (0, updated) => format!("{updated} updated"),
+        (created, updated) => format!("{created} created, {updated} updated"),
+    }
+}
+
+fn record(reached: &Reached<'_>, istio: &str) -> Record {
+    let site = reached.site;
+    Record {
+        uid: reached.seen.uid.clone(),
+        cluster: site.cluster.to_string(),
+        network: site.member.network.to_string(),
+        namespace: site.namespace().to_owned(),
+        server: site.entry.server.clone(),
+        istio: Some(istio.to_owned()),
+    }
+}

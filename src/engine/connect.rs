@@ -1,0 +1,127 @@
+//! Reaching the clusters of a run, each with one look at what is there.
+
+use std::collections::BTreeMap;
+
+use super::event::{Event, Events};
+use super::fleet;
+use super::local::{Local, Options, Site};
+use super::observe::{Observed, observe};
+use super::policy;
+use super::rollout::Written;
+use crate::error::{Exit, Failure};
+use crate::kube::{self, Cluster, ConnectOptions};
+
+/// A cluster that answered.
+pub struct Reached<'a> {
+    /// Its place in the topology.
+    pub site: &'a Site,
+    /// The connection to it.
+    pub cluster: Cluster,
+    /// What is there.
+    pub seen: Observed,
+}
+
+/// The clusters of a run.
+pub struct Fleet<'a> {
+    /// Those that answered.
+    pub reached: Vec<Reached<'a>>,
+    /// Those that did not, and why.
+    pub failed: BTreeMap<String, Result<Written, Failure>>,
+}
+
+/// Connects to a cluster.
+pub async fn connect(local: &Local, options: &Options, context: &str) -> Result<Cluster, Failure> {
+    let connect = ConnectOptions {
+        request_timeout: options.request_timeout,
+        no_input: options.no_input,
+        ..ConnectOptions::default()
+    };
+    Ok(local.kubeconfig.connect(context, &connect).await?)
+}
+
+/// Reaches all selected clusters. One that does not answer stops no other; one whose rights do
+/// not suffice stops the run before anything is written, if it is going to write.
+pub async fn reach_all<'a>(
+    local: &'a Local,
+    options: &Options,
+    writes: bool,
+    events: &Events,
+) -> Result<Fleet<'a>, Failure> {
+    let reaches = local.selected().map(|site| async move {
+        let what = "reading what is there".to_owned();
+        events.emit(Event::Step { context: site.context().to_owned(), what });
+        (site, Box::pin(reach(local, options, site, writes)).await)
+    });
+    let mut fleet = Fleet { reached: Vec::new(), failed: BTreeMap::new() };
+    let mut refused = Vec::new();
+    for (site, result) in fleet::all(options.parallel, reaches).await {
+        let failure = match result {
+            Ok(cluster) => {
+                fleet.reached.push(cluster);
+                continue;
+            }
+            Err(Unreached::Refused(failure)) => {
+                refused.push(failure);
+                continue;
+            }
+            Err(Unreached::Broken(failure)) => failure,
+        };
+        let context = site.context().to_owned();
+        events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
+        fleet.failed.insert(context, Err(failure));
+    }
+    match policy::join(refused) {
+        Some(failure) => Err(failure),
+        None if fleet.reached.is_empty() => Err(nobody(fleet)),
+        None => Ok(fleet),
+    }
+}
+
+/// Why a cluster cannot be worked on.
+enum Unreached {
+    /// The user has to decide or do something first.
+    Refused(Failure),
+    /// It does not answer as it should.
+    Broken(Failure),
+}
+
+impl From<kube::Error> for Unreached {
+    fn from(error: kube::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+async fn reach<'a>(
+    local: &Local,
+    options: &Options,
+    site: &'a Site,
+    writes: bool,
+) -> Result<Reached<'a>, Unreached> {
+    let cluster = connect(local, options, site.context()).await.map_err(Unreached::Broken)?;
+    let rights =
+        async { if writes { policy::check_rights(site, &cluster).await } else { Ok(None) } };
+    let (missing, seen) = futures::join!(rights, observe(&cluster, site.namespace()));
+    // Missing rights say more than the look that they made fail.
+    if let Some(missing) = missing? {
+        return Err(Unreached::Refused(missing));
+    }
+    Ok(Reached { site, seen: seen?, cluster })
+}
+
+/// When no cluster answered, the first reason is the run's.
+fn nobody(fleet: Fleet<'_>) -> Failure {
+    let count = fleet.failed.len();
+    let mut reasons = fleet.failed.into_values().filter_map(Result::err);
+    let first = reasons.next().unwrap_or_else(|| Failure::usage("no context is selected"));
+    if count <= 1 {
+        return first;
+    }
+    Failure {
+        exit: Exit::Failed,
+        message: format!(
+            "none of the {count} clusters could be worked on; the first: {}",
+            first.message
+        ),
+        ..first
+    }
+}

@@ -1,0 +1,24 @@
+//! Many clusters at once, some at a time.
+
+use futures::StreamExt as _;
+use futures::stream;
+
+/// How many requests to one API server are under way at once; each is a connection of its own.
+pub(super) const REQUESTS: usize = 8;
+
+/// Runs the futures, at most `limit` of them at once; results come in the order of the input.
+pub(super) async fn all<T>(
+    limit: usize,
+    futures: impl IntoIterator<Item = impl Future<Output = T>>,
+) -> Vec<T> {
+    stream::iter(futures).buffered(limit.max(1)).collect().await
+}
+
+/// Like [`all`], for futures that can fail: the first failure (in the order of the input) ends it.
+pub(super) async fn try_all<T, E>(
+    limit: usize,
+    futures: impl IntoIterator<Item = impl Future<Output = Result<T, E>>>,
+) -> Result<Vec<T>, E> {
+    use futures::TryStreamExt as _;
+    stream::iter(futures).buffered(limit.max(1)).try_collect().await
+}

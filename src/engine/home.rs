@@ -1,0 +1,144 @@
+//! Which mesh a command is about, and where its files are.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Failure;
+use crate::topology::{MeshId, parse};
+
+/// How the user named the mesh.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// The mesh directory itself (`--dir`, or the seed's `WORKDIR`).
+    pub dir: Option<PathBuf>,
+    /// A topology file kept elsewhere (`-f`).
+    pub file: Option<PathBuf>,
+    /// A mesh ID (`--mesh`, or the seed's `MESH_ID`).
+    pub mesh: Option<String>,
+}
+
+/// The files of one mesh.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The mesh directory.
+    pub dir: PathBuf,
+    /// The topology file.
+    pub topology: PathBuf,
+}
+
+impl Home {
+    /// The IstioOperator that every cluster gets.
+    pub fn base(&self) -> PathBuf {
+        self.dir.join("base.yaml")
+    }
+
+    /// The certificate authorities.
+    pub fn certs(&self) -> PathBuf {
+        self.dir.join("certs")
+    }
+
+    /// What was applied where.
+    pub fn state(&self) -> PathBuf {
+        self.dir.join("state.yaml")
+    }
+
+    /// Rendered manifests, which can be made again.
+    pub fn cache(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+}
+
+/// The folder that holds the meshes of this user: `MULTIMESH_HOME`, or `multimesh` in the user's
+/// configuration folder.
+pub fn root() -> Result<PathBuf, Failure> {
+    if let Some(home) = std::env::var_os("MULTIMESH_HOME").filter(|h| !h.is_empty()) {
+        return Ok(PathBuf::from(home));
+    }
+    dirs::config_dir().map(|dir| dir.join("multimesh")).ok_or_else(|| {
+        Failure::new(
+            "this user has no configuration folder, as neither HOME nor XDG_CONFIG_HOME is set",
+        )
+        .hint("set MULTIMESH_HOME to a folder for the files of your meshes")
+    })
+}
+
+/// Where a mesh with this ID lives, unless a directory was named.
+pub fn dir_of(choice: &Choice, mesh_id: &MeshId) -> Result<PathBuf, Failure> {
+    match &choice.dir {
+        Some(dir) => Ok(dir.clone()),
+        None => Ok(root()?.join(mesh_id.as_ref())),
+    }
+}
+
+/// Finds the mesh that the user means.
+pub fn find(choice: &Choice) -> Result<Home, Failure> {
+    let dir = match (&choice.dir, &choice.file, &choice.mesh) {
+        (Some(dir), _, _) => existing_dir(dir)?,
+        (None, Some(file), _) => {
+            let topology = parse(&read(file)?, file)?;
+            root()?.join(topology.mesh_id.as_ref())
+        }
+        (None, None, Some(mesh)) => {
+            let id = MeshId::new(mesh).map_err(|why| Failure::usage(why.to_string()))?;
+            root()?.join(id.as_ref())
+        }
+        (None, None, None) => the_only_mesh(&root()?)?,
+    };
+    let topology = choice.file.clone().unwrap_or_else(|| dir.join("topology.yaml"));
+    Ok(Home { dir, topology })
+}
+
+/// Reads a file of the user.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let failure = Failure::new(format!("failed to read {}: {}", path.display(), cause(&error)));
+        if error.kind() == std::io::ErrorKind::NotFound {
+            failure.hint("write a topology first: `kubectl multimesh init --mesh-id <mesh id>`")
+        } else {
+            failure
+        }
+    })
+}
+
+/// An I/O error in plain words, without the operating system's error number.
+pub fn cause(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+fn existing_dir(dir: &Path) -> Result<PathBuf, Failure> {
+    if dir.is_dir() {
+        Ok(dir.to_path_buf())
+    } else {
+        Err(Failure::new(format!("the mesh directory {} does not exist", dir.display())).hint(
+            format!(
+                "create it: `kubectl multimesh init --dir {} --mesh-id <mesh id>`",
+                dir.display()
+            ),
+        ))
+    }
+}
+
+/// The IDs of the meshes under the root folder.
+pub fn meshes(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| entry.path().join("topology.yaml").is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+fn the_only_mesh(root: &Path) -> Result<PathBuf, Failure> {
+    let names = meshes(root);
+    match names.as_slice() {
+        [] => Err(Failure::usage(format!("there is no mesh in {}", root.display()))
+            .hint("create one: `kubectl multimesh init --mesh-id <mesh id>`")
+            .hint("or name its files: `--dir <mesh directory>` or `-f <topology.yaml>`")),
+        [name] => Ok(root.join(name)),
+        several => Err(Failure::usage(format!("there are several meshes: {}", several.join(", ")))
+            .hint("say which one is meant: `--mesh <mesh id>`")),
+    }
+}

@@ -1,0 +1,249 @@
+//! istioctl: found, asked for its version, and run to render; unchanged input needs no run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+
+use super::home::cause;
+use crate::error::Failure;
+use crate::files;
+use crate::istio::operator::{self, Variant};
+use crate::istio::{manifest, version};
+use crate::plan::object::hex;
+
+/// How long one run of istioctl may take: it renders in well under a second.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How many renderings of the past are kept.
+const KEPT: usize = 8;
+
+/// An istioctl that can be used.
+#[derive(Debug, Clone)]
+pub struct Istioctl {
+    path: PathBuf,
+    /// Its version, which is the version of the mesh.
+    pub version: String,
+}
+
+impl Istioctl {
+    /// Finds istioctl (the user's, else the first on PATH) and checks its version. The version of
+    /// a file that was asked before is taken from `cache`.
+    pub async fn find(wanted: Option<&Path>, cache: &Path) -> Result<Self, Failure> {
+        let path = locate(wanted)?;
+        let identity = identity(&path);
+        let record = cache.join("istioctl-version");
+        let known = std::fs::read_to_string(&record).unwrap_or_default();
+        let version = match known.split_once('\n') {
+            Some((id, version)) if id == identity => version.trim().to_owned(),
+            _ => {
+                let version = ask_version(&path).await?;
+                // Only a cache: what cannot be written is asked again.
+                let _ =
+                    files::write_private(&record, format!("{identity}\n{version}\n").as_bytes());
+                version
+            }
+        };
+        check_version(&path, &version)?;
+        Ok(Self { path, version })
+    }
+
+    /// Renders the manifest of a variant, with placeholders for the names of a cluster.
+    pub async fn render(
+        &self,
+        base: &Value,
+        overlay: Option<&Value>,
+        variant: &Variant,
+        cache: &Path,
+    ) -> Result<Vec<Value>, Failure> {
+        let operator = operator::build(base, overlay, variant);
+        let input = operator.to_string();
+        let cached = cache.join(format!("manifest-{}.json", self.cache_key(&input)));
+        if let Some(objects) = read_cached(&cached) {
+            return Ok(objects);
+        }
+        let output = self.run_on(&input).await?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let objects = manifest::parse(&text)
+            .map_err(|why| Failure::new(why.to_string()).hint(self.try_hint()))?;
+        store_cached(cache, &cached, &objects);
+        Ok(objects)
+    }
+
+    fn cache_key(&self, input: &str) -> String {
+        let digest = Sha256::new()
+            .chain_update(self.version.as_bytes())
+            .chain_update(identity(&self.path).as_bytes())
+            .chain_update(input.as_bytes())
+            .finalize();
+        hex(&digest[..12])
+    }
+
+    async fn run_on(&self, input: &str) -> Result<Output, Failure> {
+        let file = tempfile::Builder::new()
+            .prefix("multimesh-operator-")
+            .suffix(".yaml")
+            .tempfile()
+            .and_then(|mut file| {
+                std::io::Write::write_all(&mut file, input.as_bytes()).map(|()| file)
+            })
+            .map_err(|e| {
+                Failure::new(format!("failed to write a temporary file: {}", cause(&e)))
+            })?;
+        let args: [OsString; 4] =
+            ["manifest".into(), "generate".into(), "-f".into(), file.path().into()];
+        let output = run(&self.path, &args).await?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let message = shorten(&String::from_utf8_lossy(&output.stderr), file.path());
+        Err(Failure::new(format!("istioctl rejects the operator that base.yaml makes: {message}"))
+            .hint("mend base.yaml, or the overlay of the context")
+            .hint(self.try_hint()))
+    }
+
+    fn try_hint(&self) -> String {
+        format!("try it alone: `{} manifest generate -f base.yaml`", self.path.display())
+    }
+}
+
+fn locate(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = wanted {
+        return if path.is_file() {
+            Ok(path.to_path_buf())
+        } else {
+            Err(Failure::new(format!("there is no istioctl at {}", path.display()))
+                .hint("name the program itself: `--istioctl <path>`"))
+        };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let name = format!("istioctl{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(&path).map(|dir| dir.join(&name)).find(|file| file.is_file()).ok_or_else(
+        || {
+            Failure::new("there is no `istioctl` on PATH, and it renders what the clusters get")
+                .hint("install the istioctl of the Istio version that you want (https://istio.io/latest/docs/setup/getting-started/#download)")
+                .hint("or name it: `--istioctl <path>`")
+        },
+    )
+}
+
+/// Tells one build of a program from another without reading it.
+fn identity(path: &Path) -> String {
+    let Ok(meta) = std::fs::metadata(path) else { return path.display().to_string() };
+    let changed = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    let changed = changed.map_or(0, |d| d.as_nanos());
+    format!("{} {} {changed}", path.display(), meta.len())
+}
+
+async fn ask_version(path: &Path) -> Result<String, Failure> {
+    let args: [OsString; 4] =
+        ["version".into(), "--remote=false".into(), "-o".into(), "json".into()];
+    let output = run(path, &args).await?;
+    version::of_istioctl(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
+        Failure::new(format!("{} does not tell its version", path.display()))
+            .hint(format!("see what it says: `{} version --remote=false`", path.display()))
+    })
+}
+
+fn check_version(path: &Path, text: &str) -> Result<(), Failure> {
+    match version::Version::parse(text) {
+        Some(version) if version >= version::OLDEST => Ok(()),
+        Some(_) => Err(Failure::new(format!(
+            "istioctl {text} ({}) is too old: Istio {} is the oldest that works",
+            path.display(),
+            version::OLDEST
+        ))
+        .hint("install a newer istioctl, or name another: `--istioctl <path>`")),
+        None => Err(Failure::new(format!(
+            "istioctl ({}) says that its version is `{text}`, which is none of Istio's",
+            path.display()
+        ))
+        .hint("use an istioctl of a release: `--istioctl <path>`")),
+    }
+}
+
+async fn run(path: &Path, args: &[OsString]) -> Result<Output, Failure> {
+    let child = Command::new(path)
+        .args(args)
+        .stdin(Stdio::null())
+        // Rendering needs no cluster, so it is given none.
+        .env_remove("KUBECONFIG")
+        .kill_on_drop(true)
+        .output();
+    match tokio::time::timeout(LIMIT, child).await {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => {
+            Err(Failure::new(format!("failed to run {}: {}", path.display(), cause(&error)))
+                .hint("is it executable, and for this machine?"))
+        }
+        Err(_) => Err(Failure::new(format!(
+            "{} did not end within {} s",
+            path.display(),
+            LIMIT.as_secs()
+        ))),
+    }
+}
+
+/// istioctl's own words, without its prefix, the temporary file and repetition.
+fn shorten(stderr: &str, file: &Path) -> String {
+    let line = stderr.lines().map(str::trim).find(|l| l.starts_with("Error")).unwrap_or(stderr);
+    let line = line.trim().trim_start_matches("Error:").trim();
+    let line = line.replace(&file.display().to_string(), "base.yaml");
+    let line = line.lines().next().unwrap_or_default();
+    if line.chars().count() <= 300 {
+        return line.to_owned();
+    }
+    line.chars().take(300).chain("...".chars()).collect()
+}
+
+fn read_cached(path: &Path) -> Option<Vec<Value>> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Keeps a rendering; failing to costs the next run a render and nothing else.
+fn store_cached(dir: &Path, path: &Path, objects: &[Value]) {
+    let Ok(text) = serde_json::to_vec(objects) else { return };
+    if files::write_private(path, &text).is_err() {
+        return;
+    }
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut by_age: BTreeMap<_, PathBuf> = BTreeMap::new();
+    for entry in entries {
+        let rendering = entry.file_name().to_string_lossy().starts_with("manifest-");
+        if let (true, Ok(changed)) = (rendering, entry.metadata().and_then(|m| m.modified())) {
+            by_age.insert((changed, entry.file_name()), entry.path());
+        }
+    }
+    let surplus = by_age.len().saturating_sub(KEPT);
+    for old in by_age.into_values().take(surplus) {
+        let _ = std::fs::remove_file(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn istioctls_words_are_kept_short() {
+        let file = Path::new("/tmp/x.yaml");
+        assert_eq!(
+            shorten("Error: read /tmp/x.yaml: bad\nUsage: ...", file),
+            "read base.yaml: bad"
+        );
+        assert_eq!(shorten("warn\nError: a\nError: b", file), "a");
+        assert!(shorten(&"x".repeat(1000), file).len() < 320);
+    }
+
+    #[test]
+    fn old_and_strange_versions_are_refused() {
+        let check = |v| check_version(Path::new("istioctl"), v);
+        assert!(check("1.31.0-alpha.eed52eb").is_ok());
+        assert!(check("1.28.9").unwrap_err().message.contains("is too old"));
+        assert!(check("unknown").is_err());
+    }
+}

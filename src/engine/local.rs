@@ -1,0 +1,207 @@
+//! Everything that is known before a cluster is asked: files, kubeconfig, names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::home::{self, Choice, Home};
+use super::state::State;
+use crate::error::Failure;
+use crate::istio::base::{self, Base, Role};
+use crate::istio::operator::GatewayOverride;
+use crate::istio::remote_secret::is_loopback;
+use crate::kube::{ContextEntry, Kubeconfig};
+use crate::topology::{self, ClusterName, ControlPlane, Member, Selector, Topology};
+
+/// What the user asked for by the flags that every command takes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which mesh.
+    pub choice: Choice,
+    /// The kubeconfig, if not the usual ones.
+    pub kubeconfig: Option<PathBuf>,
+    /// Selectors of contexts; none means all.
+    pub contexts: Vec<String>,
+    /// The istioctl, if not the first on PATH.
+    pub istioctl: Option<PathBuf>,
+    /// How many clusters are worked on at once.
+    pub parallel: usize,
+    /// How long to wait for one cluster.
+    pub timeout: Duration,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+    /// Whether nothing may be asked, by exec plugins either.
+    pub no_input: bool,
+}
+
+/// A member of the mesh with everything that is known of it locally.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Its entry in the topology.
+    pub member: Member,
+    /// Its Istio cluster name.
+    pub cluster: ClusterName,
+    /// Its entry in the kubeconfig.
+    pub entry: ContextEntry,
+    /// Whether this run works on it.
+    pub selected: bool,
+    /// Its own operator overlay.
+    pub overlay: Option<Base>,
+}
+
+impl Site {
+    /// The kubeconfig context.
+    pub fn context(&self) -> &str {
+        self.member.context.as_ref()
+    }
+
+    /// The namespace of its control plane.
+    pub fn namespace(&self) -> &str {
+        self.member.namespace.as_ref()
+    }
+
+    /// The API server's address for the other clusters.
+    pub fn peer_server(&self) -> &str {
+        self.member.server.as_deref().unwrap_or(&self.entry.server)
+    }
+
+    /// Whether its control plane is installed by the tool.
+    pub fn managed(&self) -> bool {
+        self.member.control_plane == ControlPlane::Managed
+    }
+}
+
+/// The local side of a mesh.
+pub struct Local {
+    /// Its files.
+    pub home: Home,
+    /// The topology as written.
+    pub topology: Topology,
+    /// The members in the order of the topology.
+    pub sites: Vec<Site>,
+    /// The user's kubeconfig.
+    pub kubeconfig: Kubeconfig,
+    /// What was applied before.
+    pub state: State,
+}
+
+impl Local {
+    /// Loads and validates everything local; nothing is written and no cluster is asked.
+    pub fn load(options: &Options) -> Result<Self, Failure> {
+        let home = home::find(&options.choice)?;
+        let topology = topology::parse(&home::read(&home.topology)?, &home.topology)?;
+        check_mesh_id(&topology, options.choice.mesh.as_deref())?;
+        let state = State::load(&home.state(), topology.mesh_id.as_ref())?;
+        let kubeconfig = Kubeconfig::load(options.kubeconfig.as_deref())?;
+        let selectors = options.contexts.iter().map(|text| text.parse::<Selector>());
+        let selectors = selectors.collect::<Result<Vec<_>, _>>()?;
+        let selected = topology::select(topology.contexts(), &selectors)?;
+        let names = topology::resolve(&topology, &pinned(&state))?;
+        let sites = topology
+            .members
+            .iter()
+            .zip(names)
+            .map(|(member, (context, cluster))| {
+                let entry = kubeconfig.context(context.as_str()).map_err(|error| Failure {
+                    excerpt: Some(member.place.clone()),
+                    ..error.into()
+                })?;
+                let selected = selected.contains(&context);
+                let overlay = read_overlay(member)?;
+                Ok(Site { member: member.clone(), cluster, entry, selected, overlay })
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        Ok(Self { home, topology, sites, kubeconfig, state })
+    }
+
+    /// The members that this run works on.
+    pub fn selected(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().filter(|site| site.selected)
+    }
+
+    /// Whether the mesh spans several networks, so that it needs east-west gateways.
+    pub fn many_networks(&self) -> bool {
+        let networks: BTreeSet<_> =
+            self.sites.iter().map(|site| site.member.network.as_ref()).collect();
+        networks.len() > 1
+    }
+
+    /// The selected members that a member is to be linked with.
+    pub fn peers_of(&self, site: &Site) -> Vec<&Site> {
+        let joined = |s: &Site| s.member.registry_join;
+        let peers = self.selected().filter(|s| joined(s) && s.context() != site.context());
+        if joined(site) { peers.collect() } else { Vec::new() }
+    }
+
+    /// The addresses under which gateways are reached, where the topology overrides them:
+    /// network, cluster, address, port.
+    pub fn gateway_addresses(&self) -> Vec<GatewayOverride> {
+        let overridden = self.sites.iter().filter_map(|site| {
+            let gateway = site.member.gateway.as_ref()?;
+            Some(GatewayOverride {
+                network: site.member.network.to_string(),
+                cluster: site.cluster.to_string(),
+                host: gateway.host.to_string(),
+                port: gateway.port,
+            })
+        });
+        overridden.collect()
+    }
+
+    /// The user's operator for all clusters; without a file, an empty one.
+    pub fn base(&self) -> Result<Base, Failure> {
+        let path = self.home.base();
+        if !path.exists() {
+            return Ok(Base::empty());
+        }
+        Ok(base::read(&home::read(&path)?, &path, Role::Base)?)
+    }
+
+    /// Refuses API servers that only this machine can reach, as peers would have to.
+    pub fn check_peer_servers(&self) -> Result<(), Failure> {
+        let joined: Vec<&Site> = self.sites.iter().filter(|s| s.member.registry_join).collect();
+        if joined.len() < 2 {
+            return Ok(());
+        }
+        let Some(site) = joined.iter().find(|site| is_loopback(site.peer_server())) else {
+            return Ok(());
+        };
+        Err(Failure::new(format!(
+            "`{}`: its API server is at {}, which the other clusters cannot reach",
+            site.context(),
+            site.peer_server()
+        ))
+        .hint(format!(
+            "give the address that they can use: `server: https://<address>:<port>` under `{}` in {}",
+            site.context(),
+            self.home.topology.display()
+        )))
+    }
+}
+
+fn check_mesh_id(topology: &Topology, wanted: Option<&str>) -> Result<(), Failure> {
+    match wanted {
+        Some(wanted) if wanted != topology.mesh_id.as_ref() => Err(Failure::usage(format!(
+            "{} is the topology of the mesh `{}`, not of `{wanted}`",
+            topology.file.display(),
+            topology.mesh_id
+        ))
+        .hint("unset MESH_ID and leave out `--mesh`, or name the right topology")),
+        _ => Ok(()),
+    }
+}
+
+fn pinned(state: &State) -> BTreeMap<topology::ContextName, ClusterName> {
+    let records = state.contexts.iter();
+    records
+        .filter_map(|(context, record)| {
+            let context = topology::ContextName::new(context).ok()?;
+            Some((context, ClusterName::new(&record.cluster).ok()?))
+        })
+        .collect()
+}
+
+fn read_overlay(member: &Member) -> Result<Option<Base>, Failure> {
+    let Some(path) = &member.overlay else { return Ok(None) };
+    Ok(Some(base::read(&home::read(path)?, path, Role::Overlay)?))
+}

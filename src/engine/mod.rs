@@ -1,0 +1,19 @@
+//! The flows of the commands over the whole fleet of clusters.
+
+pub mod apply;
+pub mod connect;
+pub mod event;
+mod fleet;
+pub mod home;
+pub mod init;
+pub mod istioctl;
+mod links;
+pub mod local;
+mod observe;
+mod policy;
+mod rollout;
+pub mod state;
+pub mod status;
+pub mod teardown;
+mod trust;
+mod wait;

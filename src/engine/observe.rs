@@ -1,0 +1,135 @@
+//! What is in a cluster before anything is written there: one look, all questions at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
+use serde_json::Value;
+
+use super::fleet::{self, REQUESTS};
+use crate::istio::remote_secret;
+use crate::kube::{Cluster, Error, ResourceId};
+use crate::plan::object::{GROUP_KINDS, Key, PARENT, PART_OF, annotation, set_id};
+
+/// The kinds that the tool's objects are of; others are found through the apply set's parent.
+const KINDS: [(&str, &str); 17] = [
+    ("v1", "Namespace"),
+    ("v1", "ServiceAccount"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "DaemonSet"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ("networking.istio.io/v1", "Gateway"),
+];
+
+/// A cluster as it was found.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The UID of `kube-system`: the cluster's identity.
+    pub uid: String,
+    /// The API server's version, as in `v1.36.3`.
+    pub kubernetes: String,
+    /// The members of the tool's apply set.
+    pub ours: BTreeMap<Key, Value>,
+    /// The apply set's parent.
+    pub parent: Option<Value>,
+    /// The namespace of the control plane.
+    pub namespace: Option<Value>,
+    /// The `cacerts` Secret, whoever made it.
+    pub cacerts: Option<Value>,
+    /// The Deployments of istiod in all namespaces, whoever made them.
+    pub istiods: Vec<Value>,
+    /// The remote secrets in the namespace, whoever made them.
+    pub remote_secrets: Vec<Value>,
+}
+
+impl Observed {
+    /// The mesh that the cluster belongs to already, by the apply set's parent.
+    pub fn mesh_id(&self) -> Option<&str> {
+        self.parent.as_ref()?.pointer("/data/mesh_id")?.as_str()
+    }
+}
+
+/// Looks at a cluster.
+pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observed, Error> {
+    let id = set_id(namespace);
+    let parent = ResourceId::namespaced("v1", "ConfigMap", namespace, PARENT);
+    let cacerts = ResourceId::namespaced("v1", "Secret", namespace, "cacerts");
+    let ns = ResourceId::cluster("v1", "Namespace", namespace);
+    let selector = format!("{}=true", remote_secret::LABEL);
+    let (uid, version, parent, ns, cacerts, istiods, remote_secrets, ours) = futures::try_join!(
+        cluster.uid(),
+        cluster.version(),
+        cluster.get(&parent),
+        cluster.get(&ns),
+        cluster.get(&cacerts),
+        cluster.list("apps/v1", "Deployment", None, Some("app=istiod")),
+        cluster.list("v1", "Secret", Some(namespace), Some(&selector)),
+        members(cluster, &id, &KINDS),
+    )?;
+    let mut ours = ours;
+    ours.extend(members_of_other_kinds(cluster, &id, parent.as_ref()).await?);
+    Ok(Observed {
+        uid: uid.to_owned(),
+        kubernetes: version.git_version,
+        ours,
+        parent,
+        namespace: ns,
+        cacerts,
+        istiods,
+        remote_secrets,
+    })
+}
+
+/// Lists the members of an apply set that are of these kinds, each `(apiVersion, kind)`.
+pub(super) async fn members(
+    cluster: &Cluster,
+    set_id: &str,
+    kinds: &[(&str, &str)],
+) -> Result<BTreeMap<Key, Value>, Error> {
+    let selector = format!("{PART_OF}={set_id}");
+    let lists: Vec<BoxFuture<'_, Result<Vec<Value>, Error>>> = kinds
+        .iter()
+        .map(|&(api_version, kind)| {
+            cluster.list(api_version, kind, None, Some(&selector)).map_ok(|list| list).boxed()
+        })
+        .collect();
+    let lists = fleet::try_all(REQUESTS, lists).await?;
+    Ok(lists.into_iter().flatten().map(|object| (Key::of(&object), object)).collect())
+}
+
+/// Members of kinds that only the parent knows of: from an overlay of the user, or from a version
+/// of the tool that made others.
+async fn members_of_other_kinds(
+    cluster: &Cluster,
+    set_id: &str,
+    parent: Option<&Value>,
+) -> Result<BTreeMap<Key, Value>, Error> {
+    let recorded = parent.and_then(|p| annotation(p, GROUP_KINDS)).unwrap_or_default();
+    let known: BTreeSet<String> = KINDS.iter().map(|(api, kind)| group_kind(api, kind)).collect();
+    let others = recorded.split(',').filter(|gk| !gk.is_empty() && !known.contains(*gk));
+    let mut found = BTreeMap::new();
+    for group_kind in others {
+        let (kind, group) = group_kind.split_once('.').unwrap_or((group_kind, ""));
+        let Some(api_version) = cluster.preferred_version(group).await? else { continue };
+        found.extend(members(cluster, set_id, &[(&api_version, kind)]).await?);
+    }
+    Ok(found)
+}
+
+fn group_kind(api_version: &str, kind: &str) -> String {
+    match api_version.split_once('/') {
+        Some((group, _)) => format!("{kind}.{group}"),
+        None => kind.to_owned(),
+    }
+}

@@ -1,0 +1,254 @@
+//! What a run refuses before it writes anything: the user has to decide first.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::connect::Reached;
+use super::local::{Local, Site};
+use crate::error::Failure;
+use crate::istio::version;
+use crate::kube::{self, Access, Cluster};
+use crate::plan::object::{self, Key};
+
+/// The rights that an apply and a teardown need, as (group, resource).
+const RESOURCES: [(&str, &str); 17] = [
+    ("", "namespaces"),
+    ("", "serviceaccounts"),
+    ("", "configmaps"),
+    ("", "secrets"),
+    ("", "services"),
+    ("", "pods"),
+    ("apps", "deployments"),
+    ("autoscaling", "horizontalpodautoscalers"),
+    ("policy", "poddisruptionbudgets"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("rbac.authorization.k8s.io", "roles"),
+    ("rbac.authorization.k8s.io", "rolebindings"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("networking.istio.io", "gateways"),
+];
+const VERBS: [&str; 5] = ["get", "list", "create", "patch", "delete"];
+
+/// Asks whether the user may do what a run does; says what is missing, verb by resource.
+pub(super) async fn check_rights(
+    site: &Site,
+    cluster: &Cluster,
+) -> Result<Option<Failure>, kube::Error> {
+    let needed: Vec<Access> = RESOURCES
+        .iter()
+        .flat_map(|&(group, resource)| {
+            VERBS.iter().map(move |verb| Access::new(verb, group, resource, None))
+        })
+        .collect();
+    let missing = cluster.allowed(&needed).await?;
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let mut by_resource: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for access in &missing {
+        let verbs = by_resource.entry(resource_name(access)).or_default();
+        verbs.push(&access.verb);
+    }
+    let list: Vec<String> = by_resource
+        .iter()
+        .map(|(resource, verbs)| format!("{} {resource}", verbs.join("/")))
+        .collect();
+    Ok(Some(
+        Failure::new(format!(
+            "`{}`: the user of this context may not {}",
+            site.context(),
+            list.join(", ")
+        ))
+        .hint("use a context with the rights of cluster-admin, or have these granted")
+        .hint(format!(
+            "check: `kubectl --context {} auth can-i {}`",
+            site.context(),
+            missing[0]
+        )),
+    ))
+}
+
+/// A resource as kubectl writes it: `deployments.apps`.
+fn resource_name(access: &Access) -> String {
+    if access.group.is_empty() {
+        access.resource.clone()
+    } else {
+        format!("{}.{}", access.resource, access.group)
+    }
+}
+
+/// Several refusals as one: all of them are told at once.
+pub(super) fn join(mut failures: Vec<Failure>) -> Option<Failure> {
+    if failures.len() < 2 {
+        return failures.pop();
+    }
+    let messages: Vec<String> = failures.iter().map(|f| format!("\n  {}", f.message)).collect();
+    let mut joined = Failure::new(format!("nothing was written, because:{}", messages.concat()));
+    for hint in failures.into_iter().flat_map(|f| f.hints) {
+        if !joined.hints.contains(&hint) {
+            joined.hints.push(hint);
+        }
+    }
+    Some(joined)
+}
+
+/// Checks the reached clusters against the record, each other, and the istioctl at hand.
+pub(super) fn check(local: &Local, reached: &[Reached<'_>], istioctl: &str) -> Result<(), Failure> {
+    check_identity(local, reached)?;
+    let mut failures = Vec::new();
+    for reached in reached {
+        failures.extend(check_membership(local, reached).err());
+        failures.extend(check_istio(reached, istioctl).err());
+    }
+    join(failures).map_or(Ok(()), Err)
+}
+
+/// Refuses two contexts that are one cluster, and a context that is another cluster than before.
+pub(super) fn check_identity(local: &Local, reached: &[Reached<'_>]) -> Result<(), Failure> {
+    let mut by_uid: BTreeMap<&str, &Site> = BTreeMap::new();
+    for Reached { site, seen, .. } in reached {
+        if let Some(other) = by_uid.insert(&seen.uid, site) {
+            return Err(Failure {
+                excerpt: Some(site.member.place.clone()),
+                ..Failure::new(format!(
+                    "`{}` and `{}` are the same cluster (kube-system has the UID {})",
+                    other.context(),
+                    site.context(),
+                    seen.uid
+                ))
+            }
+            .hint("leave one of the two in the topology"));
+        }
+        let Some(record) = local.state.contexts.get(site.context()) else { continue };
+        if record.uid != seen.uid {
+            return Err(Failure::new(format!(
+                "`{}` is not the cluster that it was: its kube-system has the UID {}, and at the last apply {} ({})",
+                site.context(), seen.uid, record.uid, record.server
+            ))
+            .hint("point the context to the right cluster in your kubeconfig")
+            .hint(format!(
+                "or, if the cluster was made anew, remove `{}` under `contexts` in {}",
+                site.context(),
+                local.home.state().display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a cluster of another mesh, and a cluster that would change its name.
+fn check_membership(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
+    let Reached { site, seen, .. } = reached;
+    let context = site.context();
+    if let Some(mesh) = seen.mesh_id().filter(|id| *id != local.topology.mesh_id.as_ref()) {
+        return Err(Failure::new(format!(
+            "`{context}` belongs to the mesh `{mesh}` already, and a cluster can be in one mesh only"
+        ))
+        .hint(format!("take it out of there first: `kubectl multimesh teardown --mesh {mesh} --contexts {context}`"))
+        .hint(format!("or leave it out here: `--contexts '^{context}'`")));
+    }
+    let named = seen.parent.as_ref().and_then(|p| p.pointer("/data/cluster")?.as_str());
+    match named.filter(|name| *name != site.cluster.as_ref()) {
+        None => Ok(()),
+        Some(name) => Err(Failure {
+            excerpt: Some(site.member.place.clone()),
+            ..Failure::new(format!(
+                "`{context}` has the cluster name `{name}` and would become `{}`; every proxy there would have to be restarted",
+                site.cluster
+            ))
+        }
+        .hint(format!("keep the name: `cluster: {name}` under `{context}`"))),
+    }
+}
+
+fn check_istio(reached: &Reached<'_>, istioctl: &str) -> Result<(), Failure> {
+    let Reached { site, seen, .. } = reached;
+    let (context, namespace) = (site.context(), site.namespace());
+    let id = object::set_id(namespace);
+    if !site.managed() {
+        return check_existing(reached);
+    }
+    for istiod in &seen.istiods {
+        let key = Key::of(istiod);
+        let version = version::of_istiod(istiod);
+        if !object::is_ours(istiod, &id) {
+            let what = version.map_or_else(String::new, |v| format!(" {v}"));
+            return Err(Failure::new(format!(
+                "`{context}` has an Istio{what} that somebody else installed ({key})"
+            ))
+            .hint(format!(
+                "keep it and join it to the mesh: `control_plane: existing` under `{context}` in the topology"
+            ))
+            .hint(format!("or remove it first: `istioctl uninstall --purge --context {context}`")));
+        }
+        if let Some(version) = version.filter(|version| version != istioctl) {
+            return Err(Failure::new(format!(
+                "`{context}` runs Istio {version}, but istioctl is {istioctl}, and an apply does not change versions"
+            ))
+            .hint(format!("use the istioctl of that version: `--istioctl <path to istioctl {version}>`")));
+        }
+    }
+    Ok(())
+}
+
+/// An existing control plane must be what the topology says: it is not changed to fit.
+fn check_existing(reached: &Reached<'_>) -> Result<(), Failure> {
+    let Reached { site, seen, .. } = reached;
+    let (context, namespace) = (site.context(), site.namespace());
+    let mut in_namespace = seen.istiods.iter().filter(|d| d["metadata"]["namespace"] == namespace);
+    let Some(istiod) = in_namespace.next() else {
+        return Err(Failure::new(format!(
+            "`{context}` has no istiod in the namespace {namespace}, but the topology says `control_plane: existing`"
+        ))
+        .hint("install Istio there first, or leave `control_plane` out to have it installed"));
+    };
+    let name = env(istiod, "CLUSTER_ID").unwrap_or("Kubernetes");
+    if name == site.cluster.as_ref() {
+        return Ok(());
+    }
+    Err(Failure {
+        excerpt: Some(site.member.place.clone()),
+        ..Failure::new(format!(
+            "`{context}`: its istiod calls the cluster `{name}`, and the topology `{}`",
+            site.cluster
+        ))
+    }
+    .hint(if name == "Kubernetes" {
+        format!(
+            "give it a name of its own: set `values.global.multiCluster.clusterName: {}` where it is installed from",
+            site.cluster
+        )
+    } else {
+        format!("say `cluster: {name}` under `{context}`")
+    }))
+}
+
+fn env<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
+    let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
+    let mut variables = containers.iter().filter_map(|c| c["env"].as_array()).flatten();
+    variables.find(|v| v["name"] == name)?.get("value")?.as_str()
+}
+
+/// Objects that the mesh needs under a name that somebody else uses.
+pub(super) fn foreign_objects(foreign: &[(String, Key)]) -> Failure {
+    let mut by_context: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (context, key) in foreign {
+        by_context.entry(context).or_default().push(key.to_string());
+    }
+    let lists = by_context.iter().map(|(context, keys)| {
+        let shown: Vec<&str> = keys.iter().take(5).map(String::as_str).collect();
+        let more = keys.len().saturating_sub(shown.len());
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("\n  `{context}`: {}{more}", shown.join(", "))
+    });
+    Failure::new(format!(
+        "nothing was written, because objects that the mesh needs exist and were made by somebody else:{}",
+        lists.collect::<String>()
+    ))
+    .hint("if they are left over and nobody needs them, delete them")
+    .hint("or take them over: `kubectl multimesh apply --force-conflicts`")
+}

@@ -1,0 +1,249 @@
+//! One cluster's part of an apply: its objects step by step, its links as its peers get ready.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::event::{Event, Events};
+use super::fleet::{self, REQUESTS};
+use super::links::{self, CloseOnDrop, Exchange};
+use super::local::Site;
+use super::observe::Observed;
+use super::wait::{Wait, rollout_missing, service_address};
+use crate::error::Failure;
+use crate::istio::operator::GATEWAY;
+use crate::kube::{Apply, Cluster};
+use crate::plan::change::{Change, Verb, change};
+use crate::plan::object::{Key, label};
+use crate::plan::order::Step;
+
+/// How an apply goes about its work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Whether to wait until everything is ready.
+    pub wait: bool,
+    /// Whether to take over objects and fields that somebody else manages.
+    pub force: bool,
+    /// How long to wait for one cluster.
+    pub timeout: Duration,
+}
+
+/// What was written to a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Objects that were not there.
+    pub created: usize,
+    /// Objects that differed.
+    pub updated: usize,
+}
+
+impl Written {
+    /// Whether nothing was written.
+    pub const fn is_nothing(self) -> bool {
+        self.created == 0 && self.updated == 0
+    }
+}
+
+/// A cluster on its way into the mesh.
+pub(super) struct Rollout<'a> {
+    /// Its place in the topology.
+    pub site: &'a Site,
+    /// The connection to it.
+    pub cluster: &'a Cluster,
+    /// What was there before.
+    pub seen: &'a Observed,
+    /// All its objects but the remote secrets.
+    pub desired: &'a [Value],
+    /// What has to be written.
+    pub changes: Vec<Change>,
+    /// The contexts that it is to be linked with.
+    pub peers: Vec<&'a Site>,
+    /// Where credentials are exchanged.
+    pub exchange: &'a Exchange,
+    /// How to go about it.
+    pub manner: Manner,
+    /// Where events go.
+    pub events: &'a Events,
+    /// How many clusters are written to at once.
+    pub turns: &'a Semaphore,
+}
+
+#[derive(Default)]
+struct Counter {
+    created: AtomicUsize,
+    updated: AtomicUsize,
+}
+
+impl Rollout<'_> {
+    /// Brings the cluster to where it should be.
+    pub(super) async fn run(self) -> Result<Written, Failure> {
+        let _close = CloseOnDrop(self.exchange, self.site.context());
+        let counter = Counter::default();
+        let deadline = Instant::now() + self.manner.timeout;
+        {
+            let _turn = self.turns.acquire().await;
+            self.write(&counter, Step::Ground, "creating the namespace").await?;
+            self.write(&counter, Step::Foundation, "writing accounts, rights and certificates")
+                .await?;
+        }
+        let (published, linked, installed) =
+            futures::join!(self.publish(), self.link(&counter), self.install(&counter, deadline),);
+        published.and(linked).and(installed)?;
+        Ok(Written { created: counter.created.into_inner(), updated: counter.updated.into_inner() })
+    }
+
+    /// Hands this cluster's credential to its peers.
+    async fn publish(&self) -> Result<(), Failure> {
+        if self.site.member.registry_join && !self.peers.is_empty() {
+            let credential = links::credential(self.site, self.cluster).await;
+            self.exchange.publish(self.site.context(), credential.as_ref().ok().cloned());
+            credential?;
+        }
+        Ok(())
+    }
+
+    /// Writes a remote secret for each peer as soon as the peer's credential is there.
+    async fn link(&self, counter: &Counter) -> Result<(), Failure> {
+        let links = self.peers.iter().map(|peer| async {
+            let Some(credential) = self.exchange.credential(peer.context()).await else {
+                return Ok(());
+            };
+            let (namespace, cluster) = (self.site.namespace(), peer.cluster.as_ref());
+            if let Some(name) = links::held_by_another(&self.seen.remote_secrets, cluster, namespace) {
+                self.note(format!(
+                    "`{}`: the Secret {namespace}/{name} was made by somebody else and links `{cluster}`: it is kept",
+                    self.site.context()
+                ));
+                return Ok(());
+            }
+            let secret = links::remote_secret_for(&credential, namespace);
+            match change(secret, &self.seen.ours) {
+                Some(change) => self.send(counter, &change).await,
+                None => Ok(()),
+            }
+        });
+        fleet::try_all(usize::MAX, links).await.map(|_| ())
+    }
+
+    async fn install(&self, counter: &Counter, deadline: Instant) -> Result<(), Failure> {
+        {
+            let _turn = self.turns.acquire().await;
+            let (control_plane, definitions) = futures::join!(
+                self.write(counter, Step::ControlPlane, "installing istiod"),
+                self.write(counter, Step::Definitions, "installing istiod"),
+            );
+            control_plane.and(definitions)?;
+        }
+        let tell = |what: String| {
+            self.events.emit(Event::Waiting { context: self.site.context().to_owned(), what });
+        };
+        let limit = self.manner.timeout;
+        let wait = Wait { cluster: self.cluster, deadline, limit, tell: &tell };
+        if self.manner.wait {
+            self.await_workloads(&wait, Step::ControlPlane, "waiting for istiod").await?;
+        }
+        if self.pending(Step::Gateways) && self.manner.wait {
+            let revision = self.revision();
+            self.step("waiting for the injection webhook");
+            wait.injection(self.site.namespace(), &revision).await?;
+        }
+        self.write(counter, Step::Gateways, "installing the east-west gateway").await?;
+        self.write(counter, Step::Routing, "opening the east-west gateway").await?;
+        if self.manner.wait {
+            self.await_workloads(&wait, Step::Gateways, "waiting for the east-west gateway")
+                .await?;
+            self.await_address(&wait).await?;
+        }
+        Ok(())
+    }
+
+    fn pending(&self, step: Step) -> bool {
+        self.changes.iter().any(|change| change.step == step)
+    }
+
+    /// The revision that gateways are injected by.
+    fn revision(&self) -> String {
+        let istiods = self.desired.iter().chain(&self.seen.istiods);
+        let mut labels = istiods.filter(|o| label(o, "app") == Some("istiod"));
+        labels.find_map(|o| label(o, "istio.io/rev")).unwrap_or("default").to_owned()
+    }
+
+    /// Sends the changes of one step, several at once.
+    async fn write(&self, counter: &Counter, step: Step, what: &str) -> Result<(), Failure> {
+        if !self.pending(step) {
+            return Ok(());
+        }
+        self.step(what);
+        let changes = self.changes.iter().filter(|change| change.step == step);
+        if step == Step::Ground {
+            // The parent lives in the namespace.
+            for change in changes {
+                self.send(counter, change).await?;
+            }
+            return Ok(());
+        }
+        let sends = changes.map(|change| self.send(counter, change));
+        fleet::try_all(REQUESTS, sends).await.map(|_| ())
+    }
+
+    async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
+        let apply = Apply { force: self.manner.force, dry_run: false };
+        self.cluster.apply(&change.object, apply).await?;
+        match change.verb {
+            Verb::Create => counter.created.fetch_add(1, Ordering::Relaxed),
+            Verb::Update => counter.updated.fetch_add(1, Ordering::Relaxed),
+        };
+        tracing::info!(context = self.site.context(), object = %change.key(), "applied");
+        Ok(())
+    }
+
+    /// Waits for the Deployments of a step; those that were seen complete and are not written in
+    /// this run need no further look.
+    async fn await_workloads(
+        &self,
+        wait: &Wait<'_>,
+        step: Step,
+        what: &str,
+    ) -> Result<(), Failure> {
+        let deployments =
+            self.desired.iter().filter(|o| o["kind"] == "Deployment" && Step::of(o) == step);
+        let written: Vec<Key> = self.changes.iter().map(Change::key).collect();
+        let waits = deployments.map(Key::of).filter(|key| {
+            let complete =
+                self.seen.ours.get(key).is_some_and(|live| rollout_missing(live).is_none());
+            written.contains(key) || !complete
+        });
+        for key in waits {
+            self.step(what);
+            wait.deployment(&key).await?;
+        }
+        Ok(())
+    }
+
+    async fn await_address(&self, wait: &Wait<'_>) -> Result<(), Failure> {
+        let namespace = self.site.namespace();
+        let mut services = self.desired.iter().filter(|o| o["kind"] == "Service");
+        let Some(service) = services.find(|o| o["metadata"]["name"] == GATEWAY) else {
+            return Ok(());
+        };
+        let load_balancer = service.pointer("/spec/type").is_none_or(|t| t == "LoadBalancer");
+        let known = self.seen.ours.get(&Key::of(service)).and_then(service_address).is_some();
+        if load_balancer && !known {
+            self.step("waiting for the east-west gateway's address");
+            wait.address(namespace, GATEWAY).await?;
+        }
+        Ok(())
+    }
+
+    fn step(&self, what: &str) {
+        let context = self.site.context().to_owned();
+        self.events.emit(Event::Step { context, what: what.to_owned() });
+    }
+
+    fn note(&self, text: String) {
+        self.events.emit(Event::Note { text });
+    }
+}

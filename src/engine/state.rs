@@ -1,0 +1,160 @@
+//! `state.yaml`: what was applied where, enough to notice a context that points elsewhere now.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::files;
+
+/// The format that this version reads and writes.
+const FORMAT: u32 = 1;
+
+/// The record of a mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The format of the file.
+    pub format: u32,
+    /// The mesh ID.
+    pub mesh_id: String,
+    /// SHA-256 fingerprint of the root CA's certificate, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// What is known of each context that was applied.
+    #[serde(default)]
+    pub contexts: BTreeMap<String, Record>,
+}
+
+/// What is known of one context.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The UID of the namespace `kube-system`: the identity of the cluster.
+    pub uid: String,
+    /// The Istio cluster name, which never changes while the cluster is in the mesh.
+    pub cluster: String,
+    /// The network.
+    pub network: String,
+    /// The namespace of the control plane.
+    pub namespace: String,
+    /// The API server's address in the kubeconfig at the last apply.
+    pub server: String,
+    /// The version of Istio that was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub istio: Option<String>,
+}
+
+impl State {
+    /// The state of a mesh that was never applied.
+    pub fn new(mesh_id: &str) -> Self {
+        Self { format: FORMAT, mesh_id: mesh_id.to_owned(), root: None, contexts: BTreeMap::new() }
+    }
+
+    /// Reads the file; a mesh without one was never applied from here.
+    pub fn load(path: &Path, mesh_id: &str) -> Result<Self, Failure> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::new(mesh_id));
+            }
+            Err(error) => {
+                let cause = super::home::cause(&error);
+                return Err(Failure::new(format!("failed to read {}: {cause}", path.display())));
+            }
+        };
+        let state = Self::parse(&text).map_err(|why| {
+            Failure::new(format!("{} is damaged: {why}", path.display())).hint(format!(
+                "move it away (`mv {0} {0}.damaged`) and apply again: it is made anew from the clusters",
+                path.display()
+            ))
+        })?;
+        if state.mesh_id == mesh_id {
+            return Ok(state);
+        }
+        Err(Failure::new(format!(
+            "{} belongs to the mesh `{}`, but the topology says `mesh_id: {mesh_id}`",
+            path.display(),
+            state.mesh_id
+        ))
+        .hint("a mesh ID cannot be changed in place: use a directory of its own for each mesh"))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        // A typed read would keep the last of two equal keys in silence; a value refuses them.
+        let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
+        let state: Self = serde_yaml::from_value(value).map_err(|e| e.to_string())?;
+        if state.format == FORMAT {
+            Ok(state)
+        } else {
+            Err(format!("format {} is not one that this version reads", state.format))
+        }
+    }
+
+    /// Writes the file, unless it says this already.
+    pub fn save(&self, path: &Path) -> Result<(), Failure> {
+        let text = serde_yaml::to_string(self)
+            .map_err(|e| Failure::new(format!("failed to write {}: {e}", path.display())))?;
+        if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        files::write_private(path, text.as_bytes()).map_err(Failure::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        let mut state = State::new("m1");
+        let record = Record {
+            uid: "0123".into(),
+            cluster: "yes".into(),
+            network: "1e3".into(),
+            namespace: "istio-system".into(),
+            server: "https://10.0.0.1:6443".into(),
+            istio: None,
+        };
+        state.contexts.insert("arn:aws:eks:eu-west-1:1:cluster/a".into(), record);
+        state
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.yaml");
+        state().save(&path).unwrap();
+        assert_eq!(State::load(&path, "m1").unwrap(), state());
+    }
+
+    #[test]
+    fn a_damaged_or_foreign_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.yaml");
+        for text in [
+            "format: 1\nmesh_id: m1\nx: 1\n",
+            "format: 9\nmesh_id: m1\n",
+            "{",
+            "",
+            "format: 1\nmesh_id: m1\nmesh_id: m1\n",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let failure = State::load(&path, "m1").unwrap_err();
+            assert!(failure.message.contains("is damaged"), "{text:?}: {failure}");
+        }
+        state().save(&path).unwrap();
+        assert!(State::load(&path, "m2").unwrap_err().message.contains("belongs to the mesh `m1`"));
+    }
+
+    #[test]
+    fn an_unchanged_state_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.yaml");
+        state().save(&path).unwrap();
+        let before = std::fs::metadata(&path).unwrap().modified().unwrap();
+        state().save(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), before);
+    }
+}

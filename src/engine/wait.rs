@@ -1,0 +1,242 @@
+//! Bounded waits that tell what is missing.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::error::Failure;
+use crate::kube::{Cluster, ResourceId};
+use crate::plan::object::Key;
+
+/// How often a cluster is asked while waiting.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// How often the user is told what is still missing.
+const TELL: Duration = Duration::from_secs(5);
+
+/// What a wait is for, and until when.
+pub(super) struct Wait<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// When to give up.
+    pub deadline: Instant,
+    /// How long the whole wait may take, for the message.
+    pub limit: Duration,
+    /// Takes what is missing, now and then.
+    pub tell: &'a (dyn Fn(String) + Sync),
+}
+
+/// What a look at the cluster found.
+enum Look<T> {
+    There(T),
+    Missing(String),
+}
+
+impl Wait<'_> {
+    /// Looks again and again until `look` finds what it wants, or the time is over. A request
+    /// that fails is looked at as missing: an API server may restart meanwhile.
+    async fn until<T, F>(&self, what: &str, hint: &str, look: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Look<T>, crate::kube::Error>>,
+    {
+        let mut told = Instant::now();
+        loop {
+            let missing = match look().await {
+                Ok(Look::There(found)) => return Ok(found),
+                Ok(Look::Missing(missing)) => missing,
+                Err(error) if error.is_final() => return Err(error.into()),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= self.deadline {
+                let (context, limit) = (self.cluster.context(), self.limit.as_secs());
+                return Err(Failure::new(format!(
+                    "`{context}`: {what} did not get ready within {limit} s: {missing}"
+                ))
+                .hint(hint)
+                .hint("run apply again once that is mended: it goes on where it stopped"));
+            }
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                (self.tell)(missing);
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Waits until a Deployment has rolled out its latest generation.
+    pub(super) async fn deployment(&self, key: &Key) -> Result<(), Failure> {
+        let id = ResourceId::namespaced("apps/v1", "Deployment", &key.namespace, &key.name);
+        let context = self.cluster.context();
+        let hint = format!(
+            "look at its pods: `kubectl --context {context} -n {} describe deployment,pods -l app={}`",
+            key.namespace,
+            key.name.split("-canary").next().unwrap_or(&key.name),
+        );
+        let look = || async {
+            let Some(deployment) = self.cluster.get(&id).await? else {
+                return Ok(Look::Missing(format!("there is no {key}")));
+            };
+            let Some(missing) = rollout_missing(&deployment) else { return Ok(Look::There(())) };
+            let reason = self.pods_reason(&deployment).await;
+            Ok(Look::Missing(format!("{}: {missing}{reason}", key.name)))
+        };
+        self.until(&key.to_string(), &hint, look).await
+    }
+
+    /// Why the pods of a workload do not run, for the message only.
+    async fn pods_reason(&self, deployment: &Value) -> String {
+        let selector = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+        let selector: Vec<String> = selector
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+            .collect();
+        let namespace = deployment["metadata"]["namespace"].as_str();
+        let pods = self.cluster.list("v1", "Pod", namespace, Some(&selector.join(","))).await;
+        let pods = pods.unwrap_or_default();
+        pods.iter().find_map(pod_reason).map_or_else(String::new, |reason| format!(" ({reason})"))
+    }
+
+    /// Waits until istiod's webhook injects: a dry run of a pod that asks for it comes back with
+    /// a proxy.
+    pub(super) async fn injection(&self, namespace: &str, revision: &str) -> Result<(), Failure> {
+        let pod = probe_pod(namespace, revision);
+        let look = || async {
+            match self.cluster.create(&pod, true).await {
+                Ok(answer) if is_injected(&answer) => Ok(Look::There(())),
+                Ok(_) => Ok(Look::Missing("the injection webhook does not answer yet".into())),
+                Err(error) if error.is_unreachable() => Err(error),
+                Err(error) => Ok(Look::Missing(error.to_string())),
+            }
+        };
+        let hint = format!(
+            "look at istiod: `kubectl --context {} -n {namespace} logs deployment/istiod --tail 20`",
+            self.cluster.context()
+        );
+        self.until("the injection webhook", &hint, look).await
+    }
+
+    /// Waits until a Service of type LoadBalancer has an address: an IP or a hostname.
+    pub(super) async fn address(&self, namespace: &str, name: &str) -> Result<String, Failure> {
+        let id = ResourceId::namespaced("v1", "Service", namespace, name);
+        let look = || async {
+            let service = self.cluster.get(&id).await?;
+            Ok(match service.as_ref().and_then(service_address) {
+                Some(address) => Look::There(address),
+                None => Look::Missing(format!("Service {namespace}/{name} has no address yet")),
+            })
+        };
+        let hint = format!(
+            "does this cluster have a load balancer? `kubectl --context {} -n {namespace} describe service {name}`",
+            self.cluster.context()
+        );
+        self.until(&format!("the address of Service {namespace}/{name}"), &hint, look).await
+    }
+}
+
+/// What a Deployment's rollout lacks; nothing when it is complete. Unlike the condition
+/// `Available`, this looks at the latest generation.
+pub(super) fn rollout_missing(deployment: &Value) -> Option<String> {
+    let number = |path: &str| deployment.pointer(path).and_then(Value::as_i64);
+    let wanted = number("/spec/replicas").unwrap_or(1);
+    let (updated, available) =
+        (number("/status/updatedReplicas"), number("/status/availableReplicas"));
+    let (updated, available) = (updated.unwrap_or(0), available.unwrap_or(0));
+    if number("/status/observedGeneration") < number("/metadata/generation") {
+        return Some("its latest version is not rolled out yet".into());
+    }
+    if updated < wanted {
+        return Some(format!("{updated} of {wanted} updated"));
+    }
+    (available < wanted).then(|| format!("{available} of {wanted} ready"))
+}
+
+fn pod_reason(pod: &Value) -> Option<String> {
+    let name = pod["metadata"]["name"].as_str()?;
+    let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    let waiting = statuses.iter().find_map(|path| {
+        let containers = pod.pointer(path)?.as_array()?;
+        containers.iter().find_map(|c| {
+            let reason = c.pointer("/state/waiting/reason")?.as_str()?;
+            (reason != "ContainerCreating" && reason != "PodInitializing")
+                .then(|| format!("container {}: {reason}", c["name"].as_str().unwrap_or("?")))
+        })
+    });
+    let unschedulable = || {
+        let conditions = pod.pointer("/status/conditions")?.as_array()?;
+        let condition = conditions.iter().find(|c| c["reason"] == "Unschedulable")?;
+        Some(format!("unschedulable: {}", condition["message"].as_str()?))
+    };
+    waiting.or_else(unschedulable).map(|reason| format!("pod {name}, {reason}"))
+}
+
+/// The first address of a Service's load balancer, an IP or a hostname.
+pub(super) fn service_address(service: &Value) -> Option<String> {
+    let ingress = service.pointer("/status/loadBalancer/ingress")?.as_array()?;
+    ingress.iter().find_map(|entry| {
+        let text = |key: &str| entry[key].as_str().filter(|t| !t.is_empty()).map(str::to_owned);
+        text("ip").or_else(|| text("hostname"))
+    })
+}
+
+/// A pod as gateways are made of: it asks for injection with the gateway template.
+fn probe_pod(namespace: &str, revision: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "kubectl-multimesh-injection-probe",
+            "namespace": namespace,
+            "labels": { "sidecar.istio.io/inject": "true", "istio.io/rev": revision },
+            "annotations": { "inject.istio.io/templates": "gateway" },
+        },
+        "spec": { "containers": [{ "name": "istio-proxy", "image": "auto" }] },
+    })
+}
+
+fn is_injected(pod: &Value) -> bool {
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let images = containers.into_iter().flatten().filter_map(|c| c["image"].as_str());
+    let mut images = images.peekable();
+    images.peek().is_some() && images.all(|image| image != "auto")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_rollout_is_not_taken_for_the_new_one() {
+        let deployment = |generation: i64| {
+            json!({ "metadata": { "generation": generation }, "spec": { "replicas": 2 },
+                "status": { "observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 2 } })
+        };
+        assert_eq!(rollout_missing(&deployment(1)), None);
+        assert!(rollout_missing(&deployment(2)).is_some());
+        assert!(rollout_missing(&json!({ "spec": {} })).is_some());
+    }
+
+    #[test]
+    fn an_address_is_an_ip_or_a_hostname() {
+        let with = |ingress: Value| json!({ "status": { "loadBalancer": { "ingress": ingress } } });
+        assert_eq!(service_address(&with(json!([]))), None);
+        assert_eq!(service_address(&with(json!([{ "ip": "1.2.3.4" }]))).unwrap(), "1.2.3.4");
+        assert_eq!(service_address(&with(json!([{ "hostname": "a.b" }]))).unwrap(), "a.b");
+        assert_eq!(service_address(&json!({ "spec": {} })), None);
+    }
+
+    #[test]
+    fn the_reason_of_a_pod_is_told() {
+        let pod = json!({ "metadata": { "name": "p" }, "status": { "containerStatuses": [
+            { "name": "discovery", "state": { "waiting": { "reason": "ImagePullBackOff" } } },
+        ] } });
+        assert_eq!(pod_reason(&pod).unwrap(), "pod p, container discovery: ImagePullBackOff");
+    }
+
+    #[test]
+    fn only_a_proxy_image_is_injection() {
+        let with = |image: &str| json!({ "spec": { "containers": [{ "image": image }] } });
+        assert!(is_injected(&with("docker.io/istio/proxyv2:1.31.0")));
+        assert!(!is_injected(&with("auto")));
+    }
+}

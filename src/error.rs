@@ -1,0 +1,193 @@
+//! What a run may end with: exit codes, and failures as sentences with hints.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::topology::Place;
+use crate::{files, pki};
+
+/// How a run of the tool ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything asked for is done, or the mesh is healthy (0).
+    Done,
+    /// The run failed (1).
+    Failed,
+    /// Some clusters are done and some are not (3).
+    Partial,
+    /// The mesh is not healthy (4).
+    Unhealthy,
+    /// The command line was wrong (64, `EX_USAGE` of sysexits).
+    Usage,
+    /// The user interrupted the run (130, as shells report SIGINT).
+    Interrupted,
+}
+
+impl Exit {
+    /// The process exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Partial => 3,
+            Self::Unhealthy => 4,
+            Self::Usage => 64,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// An expected failure: a sentence for a person, and what to do about it.
+///
+/// The message starts in lower case and has no final period, as it stands after `error: `.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// The sentence.
+    pub message: String,
+    /// Where in a file of the user, if it is about one.
+    pub excerpt: Option<Place>,
+    /// The next things to do, each an instruction or a command.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure that ends the run with exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into(), excerpt: None, hints: Vec::new() }
+    }
+
+    /// A wrong command line: exit code 64.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, ..Self::new(message) }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds what to do about it, where there is something to do.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hints.extend(hint);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Where a room's error points into a file, the place is shown with the line.
+impl From<crate::topology::Error> for Failure {
+    fn from(error: crate::topology::Error) -> Self {
+        Self { excerpt: error.place().cloned(), ..Self::new(error.to_string()) }
+            .maybe_hint(error.hint())
+    }
+}
+
+impl From<crate::istio::base::Error> for Failure {
+    fn from(error: crate::istio::base::Error) -> Self {
+        Self { excerpt: error.place().cloned(), ..Self::new(error.to_string()) }
+            .maybe_hint(error.hint())
+    }
+}
+
+impl From<crate::kube::Error> for Failure {
+    fn from(error: crate::kube::Error) -> Self {
+        Self::new(error.to_string()).maybe_hint(error.hint())
+    }
+}
+
+impl From<files::Error> for Failure {
+    fn from(error: files::Error) -> Self {
+        let hint = match &error {
+            files::Error::Read { path, cause } | files::Error::Write { path, cause } => {
+                file_hint(path, cause)
+            }
+            files::Error::Locked { .. } => {
+                Some("wait for it to end, or end it; nothing was changed".to_owned())
+            }
+        };
+        Self::new(error.to_string()).maybe_hint(hint)
+    }
+}
+
+fn file_hint(path: &Path, cause: &files::Cause) -> Option<String> {
+    let dir = path.parent().unwrap_or(path).display();
+    match cause {
+        files::Cause::ReadOnly => Some(
+            "keep the mesh's files elsewhere: `MULTIMESH_HOME=<folder>`, or `--dir <folder>`"
+                .into(),
+        ),
+        files::Cause::NoSpace => Some(format!("make room: `df -h {dir}`")),
+        files::Cause::Permission => Some(format!("look at who may: `ls -la {dir}`")),
+        files::Cause::NotText
+        | files::Cause::Missing
+        | files::Cause::NotADirectory
+        | files::Cause::IsADirectory
+        | files::Cause::Other(_) => None,
+    }
+}
+
+impl From<pki::Error> for Failure {
+    fn from(error: pki::Error) -> Self {
+        match error {
+            pki::Error::Files(error) => error.into(),
+            error => {
+                let hint = pki_hint(&error);
+                Self::new(error.to_string()).maybe_hint(hint)
+            }
+        }
+    }
+}
+
+fn pki_hint(error: &pki::Error) -> Option<String> {
+    use pki::Error as E;
+    let hint = match error {
+        E::At { source, .. } => return pki_hint(source),
+        E::NoCertificate
+        | E::BadCertificate { .. }
+        | E::NoKey
+        | E::BadKey
+        | E::UnsupportedKey
+        | E::NotText
+        | E::KeyMismatch { .. }
+        | E::RootKeyWithoutCertificate { .. }
+        | E::ChainStart
+        | E::UnknownIssuer { .. }
+        | E::BadSignature { .. } => "restore the file from your backup",
+        E::EncryptedKey => {
+            "store it without a passphrase: `openssl pkey -in <key> -out root-key.pem`"
+        }
+        E::RootExists { .. } => "a root CA is kept for the life of its mesh",
+        E::IncompleteIntermediate { .. } => {
+            "move the directory away: the intermediate is taken from its cluster or issued anew"
+        }
+        E::MissingEntry { .. } | E::TlsLayout => {
+            "istiod reads ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem"
+        }
+        E::OfflineRoot { .. } => "put root-key.pem beside root-cert.pem for this run",
+        E::Expired { .. } | E::NotYetValid { .. } => {
+            "is the clock of this machine right? `date -u`"
+        }
+        E::ForeignRoot { .. } => "clusters with different roots refuse each other's traffic",
+        E::Organization { .. } => "give another one: `--org <organisation>`",
+        E::CannotSign { .. }
+        | E::NotForServers { .. }
+        | E::SignatureAlgorithm { .. }
+        | E::RootSubject { .. } => {
+            "use a root CA that istiod accepts, or have one made in a new mesh directory"
+        }
+        E::Files(_) | E::Label { .. } | E::Issue { .. } => return None,
+    };
+    Some(hint.to_owned())
+}

@@ -1,0 +1,246 @@
+//! The handle through which all calls to a cluster go.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::kube::Client;
+use http::Method;
+use k8s_openapi::apimachinery::pkg::version::Info;
+use serde_json::Value;
+use tokio::sync::{OnceCell, RwLock};
+
+use super::connect::Recipe;
+use super::credential::Credential;
+use super::error::{Call, Error};
+use super::resources::{Discovered, ResourceId};
+use super::transport::Ask;
+
+/// A cluster that can be talked to. Cheap to clone; clones share connections, credentials and what
+/// is known of the cluster. The API server is spoken to over HTTP/1.1: calls that run at the same
+/// time each have a connection, and connections are kept for later calls.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+    deadline: Duration,
+}
+
+struct Inner {
+    recipe: Recipe,
+    live: RwLock<Live>,
+    answered: AtomicBool,
+    discovered: Discovered,
+    uid: OnceCell<String>,
+}
+
+/// The client in use and the plugin's credential that it was built with.
+struct Live {
+    client: Client,
+    credential: Option<Arc<Credential>>,
+}
+
+/// The version of an API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubernetesVersion {
+    /// As the server writes it: `v1.33.2`, `v1.31.7-eks-abcdef0`.
+    pub git_version: String,
+    /// The major version.
+    pub major: u32,
+    /// The minor version.
+    pub minor: u32,
+}
+
+impl fmt::Display for KubernetesVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.git_version)
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("context", &self.context())
+            .field("server", &self.server())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(recipe: Recipe, client: Client, credential: Option<Arc<Credential>>) -> Self {
+        let deadline = recipe.options.deadline.max(recipe.options.request_timeout);
+        Self {
+            deadline,
+            inner: Arc::new(Inner {
+                recipe,
+                live: RwLock::new(Live { client, credential }),
+                answered: AtomicBool::new(false),
+                discovered: Discovered::default(),
+                uid: OnceCell::new(),
+            }),
+        }
+    }
+
+    /// The kubeconfig context.
+    pub fn context(&self) -> &str {
+        &self.inner.recipe.entry.name
+    }
+
+    /// The URL of the API server, as the kubeconfig has it.
+    pub fn server(&self) -> &str {
+        &self.inner.recipe.entry.server
+    }
+
+    /// The name in the API server's certificate, where the kubeconfig sets one.
+    pub fn tls_server_name(&self) -> Option<&str> {
+        self.inner.recipe.entry.tls_server_name.as_deref()
+    }
+
+    /// The CA certificates that the kubeconfig trusts for the API server, PEM; `None` where it
+    /// leaves the choice to the system.
+    pub fn certificate_authority(&self) -> Option<&str> {
+        self.inner.recipe.authority.as_deref()
+    }
+
+    /// The proxy on the way to the API server, without user and password.
+    pub fn proxy(&self) -> Option<&str> {
+        self.inner.recipe.proxy.as_deref()
+    }
+
+    /// The same cluster with another deadline for each call, all its attempts included.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { inner: Arc::clone(&self.inner), deadline }
+    }
+
+    /// The version of the API server. Every authenticated user may ask for it: a good first call.
+    pub async fn version(&self) -> Result<KubernetesVersion, Error> {
+        let ask = Ask::get("read", "the version".to_owned(), "/version".to_owned());
+        let answer = self.ask_json(&ask).await?;
+        let garbled = || Error::Garbled {
+            call: Box::new(self.call("read", "the version".to_owned())),
+            reason: "it names no Kubernetes version".to_owned(),
+        };
+        let info: Info = serde_json::from_value(answer).map_err(|_| garbled())?;
+        // Some vendors write `33+`.
+        let number = |text: &str| {
+            let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().map_err(|_| garbled())
+        };
+        Ok(KubernetesVersion {
+            major: number(&info.major)?,
+            minor: number(&info.minor)?,
+            git_version: info.git_version,
+        })
+    }
+
+    /// The identity of the cluster: the UID of its namespace `kube-system`. Asked for once.
+    pub async fn uid(&self) -> Result<&str, Error> {
+        let uid = self.inner.uid.get_or_try_init(|| async {
+            let id = ResourceId::cluster("v1", "Namespace", "kube-system");
+            let missing = || Error::NotFound {
+                call: Box::new(self.call("get", id.to_string())),
+                message: "it does not exist, so the cluster has no identity".to_owned(),
+            };
+            let namespace = self.get(&id).await?.ok_or_else(missing)?;
+            let uid = namespace.pointer("/metadata/uid").and_then(Value::as_str);
+            uid.map(str::to_owned).ok_or_else(missing)
+        });
+        uid.await.map(String::as_str)
+    }
+
+    /// Sends a raw request with a JSON body and reads JSON. `PATCH` sends a merge patch. Only `GET`
+    /// is repeated after it may have arrived.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Error> {
+        let verb = match method {
+            Method::GET => "get",
+            Method::POST => "post to",
+            Method::PUT => "replace",
+            Method::PATCH => "patch",
+            Method::DELETE => "delete",
+            _ => "request",
+        };
+        let mut ask = Ask::get(verb, path.to_owned(), path.to_owned());
+        ask.repeatable = method == Method::GET;
+        if let Some(body) = body {
+            ask.body = body.to_string().into_bytes();
+            ask.content_type = match method {
+                Method::PATCH => "application/merge-patch+json",
+                _ => "application/json",
+            };
+        }
+        ask.method = method;
+        self.ask_json(&ask).await
+    }
+
+    /// Reads text from a raw path, such as the metrics of a pod through
+    /// `/api/v1/namespaces/NAMESPACE/pods/POD:PORT/proxy/metrics`.
+    pub async fn get_text(&self, path: &str) -> Result<String, Error> {
+        let mut ask = Ask::get("get", path.to_owned(), path.to_owned());
+        ask.accept = "*/*";
+        let bytes = self.ask(&ask).await?;
+        String::from_utf8(bytes).map_err(|_| Error::Garbled {
+            call: Box::new(self.call("get", path.to_owned())),
+            reason: "it is not text".to_owned(),
+        })
+    }
+
+    pub(super) fn recipe(&self) -> &Recipe {
+        &self.inner.recipe
+    }
+
+    pub(super) fn discovered(&self) -> &Discovered {
+        &self.inner.discovered
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.inner.answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_answered(&self) {
+        self.inner.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn call(&self, verb: &'static str, object: String) -> Call {
+        Call { context: self.context().to_owned(), server: self.server().to_owned(), verb, object }
+    }
+
+    /// The client, with a credential that has not expired.
+    pub(super) async fn client(&self) -> Result<(Client, Option<Arc<Credential>>), Error> {
+        let expired = {
+            let live = self.inner.live.read().await;
+            match &live.credential {
+                Some(credential) if credential.is_expired() => Arc::clone(credential),
+                credential => return Ok((live.client.clone(), credential.clone())),
+            }
+        };
+        self.renew(Some(&expired)).await?;
+        let live = self.inner.live.read().await;
+        Ok((live.client.clone(), live.credential.clone()))
+    }
+
+    /// Replaces the client unless another task has done so since `refused` was in use.
+    pub(super) async fn renew(&self, refused: Option<&Arc<Credential>>) -> Result<(), Error> {
+        let mut live = self.inner.live.write().await;
+        let replaced = match (&live.credential, refused) {
+            (Some(current), Some(refused)) => !Arc::ptr_eq(current, refused),
+            _ => false,
+        };
+        if replaced {
+            return Ok(());
+        }
+        let credential = self.inner.recipe.credential(refused).await?;
+        live.client = self.inner.recipe.build(credential.as_deref()).await?;
+        live.credential = credential;
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Effects towards API servers: reading the kubeconfig, building clients, and every call that the
+//! plugin makes to a cluster.
+//!
+//! [`kubeconfig::Kubeconfig`] is loaded once; [`kubeconfig::Kubeconfig::connect`] turns a context
+//! into a [`cluster::Cluster`], the cheap handle through which all calls go. Objects are complete
+//! Kubernetes objects as [`serde_json::Value`]. Each call is retried where that is safe, bounded by
+//! a deadline, may be dropped at any await point, and fails with an [`error::Error`].
+//!
+//! The process needs a default rustls `CryptoProvider` (ring) before the first `connect`.
+
+pub mod cluster;
+pub mod connect;
+mod credential;
+pub mod error;
+mod exec;
+pub mod kubeconfig;
+mod objects;
+mod proxy;
+pub mod resources;
+mod retry;
+pub mod rights;
+mod transport;
+
+pub use cluster::{Cluster, KubernetesVersion};
+pub use connect::ConnectOptions;
+pub use error::Error;
+pub use kubeconfig::{ContextEntry, Kubeconfig};
+pub use objects::{Apply, Deletion, Propagation};
+pub use proxy::ProxyVariables;
+pub use resources::ResourceId;
+pub use rights::Access;
+
+/// The one field manager of every object that the plugin applies, on every cluster and from every
+/// command, so that a field dropped from an object is dropped from the cluster too.
+pub const FIELD_MANAGER: &str = "kubectl-multimesh";

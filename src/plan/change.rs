@@ -1,0 +1,79 @@
+//! What an apply writes to one cluster.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::compare::{is_current, yield_to_istiod};
+use super::object::Key;
+use super::order::Step;
+
+/// What happens to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// It is not there.
+    Create,
+    /// It is there and differs.
+    Update,
+}
+
+/// An object that has to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// What happens.
+    pub verb: Verb,
+    /// When it happens.
+    pub step: Step,
+    /// The object to send.
+    pub object: Value,
+}
+
+impl Change {
+    /// Which object it is.
+    pub fn key(&self) -> Key {
+        Key::of(&self.object)
+    }
+}
+
+/// Finds what has to be written so that every desired object is live. Objects that are as they
+/// should be cause no change.
+pub fn changes(desired: Vec<Value>, live: &BTreeMap<Key, Value>) -> Vec<Change> {
+    desired.into_iter().filter_map(|object| change(object, live)).collect()
+}
+
+/// The change that one desired object needs, if any.
+pub fn change(mut object: Value, live: &BTreeMap<Key, Value>) -> Option<Change> {
+    let step = Step::of(&object);
+    match live.get(&Key::of(&object)) {
+        None => Some(Change { verb: Verb::Create, step, object }),
+        Some(live) if is_current(&object, live) => None,
+        Some(_) => {
+            yield_to_istiod(&mut object);
+            Some(Change { verb: Verb::Update, step, object })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::object::mark;
+    use serde_json::json;
+
+    fn object(name: &str, value: &str) -> Value {
+        let mut object = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": name, "namespace": "n" }, "data": { "k": value } });
+        mark(&mut object, "set");
+        object
+    }
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let live: BTreeMap<Key, Value> =
+            [object("same", "1"), object("old", "1")].map(|o| (Key::of(&o), o)).into();
+        let desired = vec![object("same", "1"), object("old", "2"), object("new", "1")];
+        let changes = changes(desired, &live);
+        let seen: Vec<_> = changes.iter().map(|c| (c.verb, c.key().name)).collect();
+        assert_eq!(seen, [(Verb::Update, "old".to_owned()), (Verb::Create, "new".to_owned())]);
+    }
+}

@@ -1,0 +1,188 @@
+//! Whether a live object is what it should be, whatever the API server and istiod added to it.
+
+use serde_json::Value;
+
+use super::object::{DIGEST, annotation};
+
+/// Whether the live object needs no write: it was applied from exactly this content, and nobody
+/// changed since what that content says.
+pub fn is_current(desired: &Value, live: &Value) -> bool {
+    annotation(desired, DIGEST) == annotation(live, DIGEST) && holds(desired, live)
+}
+
+/// Prepares an object for sending where a live one exists: leaves out the fields that istiod took
+/// over after it started, so that an apply neither fights nor resets them
+/// (istio: `pkg/webhooks/validation/controller`).
+pub fn yield_to_istiod(desired: &mut Value) {
+    if !is_webhook_configuration(desired) {
+        return;
+    }
+    let webhooks = desired.get_mut("webhooks").and_then(Value::as_array_mut);
+    for webhook in webhooks.into_iter().flatten().filter_map(Value::as_object_mut) {
+        webhook.remove("failurePolicy");
+        if let Some(client) = webhook.get_mut("clientConfig").and_then(Value::as_object_mut) {
+            client.remove("caBundle");
+        }
+    }
+}
+
+fn is_webhook_configuration(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| kind.ends_with("WebhookConfiguration"))
+}
+
+fn holds(desired: &Value, live: &Value) -> bool {
+    if is_webhook_configuration(desired) {
+        let mut desired = desired.clone();
+        yield_to_istiod(&mut desired);
+        return contains(&desired, live);
+    }
+    contains(desired, live)
+}
+
+/// Whether everything that `desired` says is so in `live`. Zero values count as left out, as the
+/// API server leaves them out.
+fn contains(desired: &Value, live: &Value) -> bool {
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => desired.iter().all(|(key, value)| {
+            live.get(key).map_or_else(|| is_zero(value), |live| contains(value, live))
+        }),
+        (Value::Array(desired), Value::Array(live)) => lists_agree(desired, live),
+        (desired, live) => scalars_agree(desired, live),
+    }
+}
+
+fn lists_agree(desired: &[Value], live: &[Value]) -> bool {
+    let named = |items: &[Value]| !items.is_empty() && items.iter().all(|i| i["name"].is_string());
+    if named(desired) && named(live) {
+        // Lists of named things are merged by the API server, so others may have added some.
+        return desired.iter().all(|item| {
+            live.iter().any(|other| other["name"] == item["name"] && contains(item, other))
+        });
+    }
+    desired.len() == live.len() && desired.iter().zip(live).all(|(d, l)| contains(d, l))
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(n) => n.as_f64() == Some(0.0),
+        Value::String(s) => s.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_zero),
+    }
+}
+
+fn scalars_agree(desired: &Value, live: &Value) -> bool {
+    if desired == live || (is_zero(desired) && is_zero(live)) {
+        return true;
+    }
+    let text = |value: &Value| match value {
+        Value::String(s) => Some(s.clone()),
+        Value::Number(n) => Some(n.to_string()),
+        _ => None,
+    };
+    let (Some(desired), Some(live)) = (text(desired), text(live)) else { return false };
+    desired == live || quantity(&desired).is_some_and(|q| quantity(&live) == Some(q))
+}
+
+/// The value of a Kubernetes quantity in thousandths, so that `2048Mi` equals `2Gi`
+/// (k8s.io/apimachinery: `pkg/api/resource/quantity.go`).
+fn quantity(text: &str) -> Option<i128> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    let scale: i128 = match suffix {
+        "m" => 1,
+        "" => 1000,
+        "k" => 1000 * 1000,
+        "M" => 1000 * 1000_i128.pow(2),
+        "G" => 1000 * 1000_i128.pow(3),
+        "Ki" => 1000 * 1024,
+        "Mi" => 1000 * 1024_i128.pow(2),
+        "Gi" => 1000 * 1024_i128.pow(3),
+        "Ti" => 1000 * 1024_i128.pow(4),
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut value = whole.parse::<i128>().ok()?.checked_mul(scale)?;
+    let mut unit = scale;
+    for digit in fraction.chars() {
+        unit /= 10;
+        value += i128::from(digit.to_digit(10)?) * unit;
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::object::mark;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_api_server_adds_is_no_difference() {
+        let desired = json!({ "spec": {
+            "template": { "spec": { "containers": [
+                { "name": "a", "image": "x:1", "env": [{ "name": "E", "value": "" }],
+                  "resources": { "requests": { "cpu": "500m", "memory": "2048Mi" } } },
+            ], "hostNetwork": false, "securityContext": {} } },
+        } });
+        let live = json!({ "metadata": { "uid": "1" }, "spec": { "replicas": 1,
+            "template": { "spec": { "dnsPolicy": "ClusterFirst", "containers": [
+                { "name": "a", "image": "x:1", "env": [{ "name": "E" }], "imagePullPolicy": "Always",
+                  "resources": { "requests": { "cpu": "0.5", "memory": "2Gi" } } },
+            ] } },
+        }, "status": {} });
+        assert!(holds(&desired, &live));
+    }
+
+    #[test]
+    fn what_somebody_changed_is_a_difference() {
+        let desired =
+            json!({ "spec": { "a": 1, "list": [1, 2], "named": [{ "name": "x", "v": 1 }] } });
+        for live in [
+            json!({ "spec": { "a": 2, "list": [1, 2], "named": [{ "name": "x", "v": 1 }] } }),
+            json!({ "spec": { "a": 1, "list": [1, 2, 3], "named": [{ "name": "x", "v": 1 }] } }),
+            json!({ "spec": { "a": 1, "list": [1, 2], "named": [{ "name": "y", "v": 1 }] } }),
+            json!({ "spec": { "a": 1, "list": [1, 2], "named": [{ "name": "x", "v": 2 }] } }),
+            json!({ "spec": { "list": [1, 2], "named": [{ "name": "x", "v": 1 }] } }),
+        ] {
+            assert!(!holds(&desired, &live), "{live}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_wanted_changes_the_digest() {
+        let live = {
+            let mut live = json!({ "metadata": { "name": "a" }, "data": { "x": "1", "y": "2" } });
+            mark(&mut live, "set");
+            live
+        };
+        let mut desired = json!({ "metadata": { "name": "a" }, "data": { "x": "1" } });
+        mark(&mut desired, "set");
+        assert!(!is_current(&desired, &live));
+        assert!(is_current(&live, &live));
+    }
+
+    #[test]
+    fn istiod_owns_the_failure_policy_once_it_runs() {
+        let mut desired = json!({ "kind": "ValidatingWebhookConfiguration", "webhooks": [
+            { "name": "v", "failurePolicy": "Ignore", "clientConfig": { "caBundle": "" } },
+        ] });
+        let live = json!({ "kind": "ValidatingWebhookConfiguration", "webhooks": [
+            { "name": "v", "failurePolicy": "Fail", "clientConfig": { "caBundle": "Q0E=" } },
+        ] });
+        assert!(holds(&desired, &live));
+        yield_to_istiod(&mut desired);
+        assert_eq!(desired["webhooks"][0], json!({ "name": "v", "clientConfig": {} }));
+    }
+
+    #[test]
+    fn quantities_are_compared_by_value() {
+        assert_eq!(quantity("2048Mi"), quantity("2Gi"));
+        assert_eq!(quantity("0.5"), quantity("500m"));
+        assert_eq!(quantity("1"), quantity("1000m"));
+        assert_ne!(quantity("1Gi"), quantity("1G"));
+        assert_eq!(quantity("abc"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! The order in which objects are sent: each step needs only the steps before it.
+
+use serde_json::Value;
+
+use super::object::group;
+use crate::istio::manifest::wants_injection;
+
+/// The steps of an apply, first to last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Namespaces, and the apply set's parent in them.
+    Ground,
+    /// What pods mount and run as: accounts, rights, secrets, config, services.
+    Foundation,
+    /// Custom resource definitions: large, and needed only once istiod runs.
+    Definitions,
+    /// istiod and its webhooks.
+    ControlPlane,
+    /// Workloads that istiod injects: the east-west gateway.
+    Gateways,
+    /// Istio's own configuration, validated by istiod.
+    Routing,
+}
+
+impl Step {
+    /// All steps in order.
+    pub const ALL: [Self; 6] = [
+        Self::Ground,
+        Self::Foundation,
+        Self::Definitions,
+        Self::ControlPlane,
+        Self::Gateways,
+        Self::Routing,
+    ];
+
+    /// The step in which an object is sent.
+    pub fn of(object: &Value) -> Self {
+        match object["kind"].as_str().unwrap_or_default() {
+            "Namespace" => Self::Ground,
+            "CustomResourceDefinition" => Self::Definitions,
+            "Deployment" | "DaemonSet" if wants_injection(object) => Self::Gateways,
+            "Deployment"
+            | "DaemonSet"
+            | "HorizontalPodAutoscaler"
+            | "PodDisruptionBudget"
+            | "MutatingWebhookConfiguration"
+            | "ValidatingWebhookConfiguration"
+            | "ValidatingAdmissionPolicy"
+            | "ValidatingAdmissionPolicyBinding" => Self::ControlPlane,
+            _ if is_istio_config(object) => Self::Routing,
+            _ => Self::Foundation,
+        }
+    }
+}
+
+/// Whether an object is a custom resource of Istio or of the Gateway API.
+fn is_istio_config(object: &Value) -> bool {
+    let group = group(object);
+    group.ends_with(".istio.io") || group == "gateway.networking.k8s.io"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn everything_comes_after_what_it_needs() {
+        let of = |api: &str, kind: &str| Step::of(&json!({ "apiVersion": api, "kind": kind }));
+        assert_eq!(of("v1", "Namespace"), Step::Ground);
+        assert_eq!(of("v1", "Secret"), Step::Foundation);
+        assert_eq!(of("rbac.authorization.k8s.io/v1", "ClusterRole"), Step::Foundation);
+        assert_eq!(of("apps/v1", "Deployment"), Step::ControlPlane);
+        assert_eq!(of("networking.istio.io/v1", "Gateway"), Step::Routing);
+        let gateway = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "template": {
+            "metadata": { "annotations": { "inject.istio.io/templates": "gateway" } } } } });
+        assert_eq!(Step::of(&gateway), Step::Gateways);
+    }
+}

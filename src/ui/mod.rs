@@ -1,0 +1,147 @@
+//! The one room that prints: data to stdout, everything else to stderr.
+
+pub mod progress;
+pub mod table;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+
+use crate::error::Failure;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BOLD: Style = Style::new().bold();
+
+/// Where and how the tool speaks.
+#[derive(Debug, Clone, Copy)]
+pub struct Ui {
+    color: ColorChoice,
+    live: bool,
+    input: bool,
+}
+
+/// How a piece of text is meant, whatever colours the terminal has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// Wants attention.
+    Warning,
+    /// Broken.
+    Bad,
+    /// A heading or a name.
+    Strong,
+    /// Nothing special.
+    Plain,
+}
+
+impl Tone {
+    const fn style(self) -> Style {
+        match self {
+            Self::Good => GOOD,
+            Self::Warning => WARNING,
+            Self::Bad => ERROR,
+            Self::Strong => BOLD,
+            Self::Plain => Style::new(),
+        }
+    }
+
+    /// The text in this tone; the streams strip the colour where none is wanted.
+    pub fn paint(self, text: &str) -> String {
+        let style = self.style();
+        if self == Self::Plain { text.to_owned() } else { format!("{style}{text}{style:#}") }
+    }
+}
+
+impl Ui {
+    /// Looks at the terminal. `no_input` is the user's wish not to be asked anything.
+    pub fn new(color: ColorChoice, no_input: bool) -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        Self {
+            color,
+            live: std::io::stderr().is_terminal() && !dumb && std::env::var_os("CI").is_none(),
+            input: !no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Whether stderr is a terminal on which lines may be redrawn.
+    pub const fn live(&self) -> bool {
+        self.live
+    }
+
+    /// Whether stderr takes colours.
+    pub fn colored(&self) -> bool {
+        match self.color {
+            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
+            ColorChoice::Never => false,
+            ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
+        }
+    }
+
+    /// Whether a person can be asked something.
+    pub const fn interactive(&self) -> bool {
+        self.input
+    }
+
+    /// Prints data: the one thing that goes to stdout.
+    pub fn data(&self, text: &str) {
+        let mut out = AutoStream::new(std::io::stdout().lock(), self.color);
+        // A closed pipe (`| head`) is the reader's business, not an error.
+        let _ = out.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _ = out.write_all(b"\n");
+        }
+        let _ = out.flush();
+    }
+
+    /// Prints a line about what goes on, to stderr.
+    pub fn line(&self, text: &str) {
+        let mut err = AutoStream::new(std::io::stderr().lock(), self.color);
+        let _ = writeln!(err, "{text}");
+    }
+
+    /// Prints something that the user should know, to stderr.
+    pub fn note(&self, text: &str) {
+        self.line(&format!("{HINT}note:{HINT:#} {text}"));
+    }
+
+    /// Prints something that may become a problem, to stderr.
+    pub fn warning(&self, text: &str) {
+        self.line(&format!("{WARNING}warning:{WARNING:#} {text}"));
+    }
+
+    /// Prints a failure with its place and hints, to stderr.
+    pub fn failure(&self, failure: &Failure) {
+        self.line(&format!("{ERROR}error:{ERROR:#} {}", failure.message));
+        if let Some(at) = &failure.excerpt {
+            let number = at.line.to_string();
+            let margin = " ".repeat(number.len());
+            self.line(&format!("{margin} --> {}:{}:{}", at.file.display(), at.line, at.column));
+            self.line(&format!("{number} | {}", at.text.replace('\t', " ")));
+            let caret = " ".repeat(at.column.saturating_sub(1));
+            self.line(&format!("{margin} | {caret}{ERROR}^{ERROR:#}"));
+        }
+        for hint in &failure.hints {
+            self.line(&format!("{HINT}hint:{HINT:#} {hint}"));
+        }
+    }
+
+    /// Asks a yes-or-no question at the terminal; only `y` and `yes` are a yes.
+    pub fn confirm(&self, question: &str) -> bool {
+        let mut err = AutoStream::new(std::io::stderr().lock(), self.color);
+        let _ = write!(err, "{BOLD}{question}{BOLD:#} [y/N] ");
+        let _ = err.flush();
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer).unwrap_or(0);
+        read > 0 && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    }
+}
+
+/// `1 cluster`, `2 clusters`.
+pub fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
