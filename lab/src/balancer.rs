@@ -184,13 +184,7 @@ fn watch(site: &Site<'_>, member: &Member) -> Result<()> {
         return Ok(());
     };
     let over = Arc::new(AtomicBool::new(false));
-    end_on_change(
-        site.run.clone(),
-        member.clone(),
-        mode.clone(),
-        &child,
-        &over,
-    );
+    end_on_change(site.run.clone(), member.clone(), mode.clone(), &child, &over);
     let mut ports = BTreeMap::new();
     let mut forwarded = None;
     for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -251,15 +245,12 @@ fn settle(site: &Site<'_>, member: &Member, mode: &LoadBalancer, service: &Servi
     }
     let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
     let mut kubectl = site.kubectl(member);
-    kubectl
-        .args([
-            "patch",
-            "service",
-            &service.name,
-            "--namespace",
-            &service.namespace,
-        ])
-        .args(["--subresource=status", "--type=merge", "--patch", &patch]);
+    kubectl.args(["patch", "service", &service.name, "--namespace", &service.namespace]).args([
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &patch,
+    ]);
     command::run(&mut kubectl, QUICK).map(drop)
 }
 
@@ -308,11 +299,7 @@ fn forward(space: Namespace, member: &Member, rules: &str) -> Result<()> {
         "-j",
         "MASQUERADE",
     ];
-    for rule in [
-        &["PREROUTING", "-j", &chain],
-        &["OUTPUT", "-j", &chain],
-        back,
-    ] {
+    for rule in [&["PREROUTING", "-j", &chain], &["OUTPUT", "-j", &chain], back] {
         let table = |action| {
             let words = [&["iptables", "--wait", "--table=nat", action], rule].concat();
             space.run(&words)
@@ -330,11 +317,8 @@ mod tests {
 
     #[test]
     fn a_mode_survives_its_file() {
-        let modes = [
-            LoadBalancer::Ip,
-            LoadBalancer::Hostname("lb.example".into()),
-            LoadBalancer::Nothing,
-        ];
+        let modes =
+            [LoadBalancer::Ip, LoadBalancer::Hostname("lb.example".into()), LoadBalancer::Nothing];
         for mode in modes {
             assert_eq!(LoadBalancer::parse(&mode.compose()), mode);
         }

@@ -155,9 +155,7 @@ fn groups(run: &RunFolder) -> Vec<PathBuf> {
         let folder = fields.next()?;
         fields.next()?.starts_with("cgroup").then_some(folder)
     });
-    let entries = folders
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten();
+    let entries = folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten();
     entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
@@ -205,9 +203,6 @@ mod tests {
         };
         assert_eq!(folders.len(), 4);
         let error = hierarchies(&v1.replace(",memory", "")).expect_err("no memory");
-        assert!(
-            error.contains("the controller memory is not mounted"),
-            "{error}"
-        );
+        assert!(error.contains("the controller memory is not mounted"), "{error}");
     }
 }

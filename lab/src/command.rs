@@ -178,18 +178,13 @@ mod tests {
         let mut sleep = Command::new("sleep");
         sleep.arg("60");
         let error = run(&mut sleep, Duration::ZERO).expect_err("a timeout");
-        assert!(
-            error.to_string().contains("waiting for `sleep 60`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("waiting for `sleep 60`"), "{error}");
     }
 
     #[test]
     fn the_way_into_a_namespace_is_not_shown() {
         let mut command = Command::new("nsenter");
-        command.args([
-            "--net", "--", "nsenter", "--net=x", "--", "ip", "--", "link",
-        ]);
+        command.args(["--net", "--", "nsenter", "--net=x", "--", "ip", "--", "link"]);
         assert_eq!(shown(&command), "ip -- link");
     }
 

@@ -62,9 +62,7 @@ impl Site<'_> {
             let mut kubectl = self.kubectl(member);
             kubectl.args(["wait", "--namespace=default", "--timeout=10s"]);
             kubectl.arg(format!("--for={condition}")).args(objects);
-            command::run(&mut kubectl, QUICK)
-                .map(drop)
-                .map_err(|error| error.to_string())
+            command::run(&mut kubectl, QUICK).map(drop).map_err(|error| error.to_string())
         })
     }
 }
@@ -94,12 +92,7 @@ fn alive_until(
 pub(crate) fn prepare(run: &RunFolder, member: &Member) -> Result<()> {
     let addresses = [Ipv4Addr::LOCALHOST, member.first_service(), member.api()];
     let folder = run.cluster(member.number).join("pki");
-    pki::create(
-        &folder,
-        &format!("c{}", member.number),
-        &member.node_name(),
-        &addresses,
-    )?;
+    pki::create(&folder, &format!("c{}", member.number), &member.node_name(), &addresses)?;
     kubeconfig::write_one(run, member, User::Admin)?;
     kubeconfig::write_one(run, member, User::Kubelet)
 }
@@ -138,18 +131,13 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
     let pki = site.run.cluster(member.number).join("pki");
     let name = member.process("controllers");
     let controllers = process::ensure(site.run, &name, || {
-        let mut command = site
-            .space
-            .command(site.programs.bin().join("kube-controller-manager"));
+        let mut command = site.space.command(site.programs.bin().join("kube-controller-manager"));
         command
             .arg(flag("kubeconfig", &config))
             .arg(format!("--controllers={CONTROLLERS}"))
             .arg(flag("service-account-private-key-file", pki.join("sa.key")))
             .arg(flag("root-ca-file", pki.join("ca.crt")))
-            .arg(format!(
-                "--secure-port={}",
-                16540 + u16::from(member.number)
-            ))
+            .arg(format!("--secure-port={}", 16540 + u16::from(member.number)))
             .arg(format!("--cluster-cidr={}", member.pods()))
             .arg(format!("--service-cluster-ip-range={}", member.services()))
             .args(["--leader-elect=false", "--bind-address=127.0.0.1"])
@@ -157,36 +145,25 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         command
     })?;
     process::ensure(site.run, &member.process("scheduler"), || {
-        let mut command = site
-            .space
-            .command(site.programs.bin().join("kube-scheduler"));
+        let mut command = site.space.command(site.programs.bin().join("kube-scheduler"));
         command
             .arg(flag("kubeconfig", &config))
-            .arg(format!(
-                "--secure-port={}",
-                16640 + u16::from(member.number)
-            ))
+            .arg(format!("--secure-port={}", 16640 + u16::from(member.number)))
             .args(["--leader-elect=false", "--bind-address=127.0.0.1"])
             .arg("--profiling=false");
         command
     })?;
     // Made by the API server and by the controllers: nothing can be created before.
-    let objects = [
-        "namespace/kube-system",
-        "serviceaccount/default",
-        "configmap/kube-root-ca.crt",
-    ];
+    let objects = ["namespace/kube-system", "serviceaccount/default", "configmap/kube-root-ca.crt"];
     site.await_objects(member, &objects, "create", (&name, controllers))
 }
 
 /// Starts the API server of a cluster, unless it runs, and waits until it answers.
-pub(crate) fn start_api_server(site: &Site<'_>, member: &Member) -> Result<()> {
+fn start_api_server(site: &Site<'_>, member: &Member) -> Result<()> {
     let name = member.process("apiserver");
     let server = process::ensure(site.run, &name, || {
         let folder = site.run.cluster(member.number);
-        let mut command = site
-            .space
-            .command(site.programs.bin().join("kube-apiserver"));
+        let mut command = site.space.command(site.programs.bin().join("kube-apiserver"));
         command.args(api_server_flags(member, &folder));
         command
     })?;
@@ -195,9 +172,7 @@ pub(crate) fn start_api_server(site: &Site<'_>, member: &Member) -> Result<()> {
     alive_until(site, &name, server, &what, || {
         let mut kubectl = site.kubectl(member);
         kubectl.args(["get", "--raw=/readyz", "--request-timeout=5s"]);
-        command::run(&mut kubectl, QUICK)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        command::run(&mut kubectl, QUICK).map(drop).map_err(|error| error.to_string())
     })
 }
 
@@ -215,10 +190,7 @@ fn api_server_flags(member: &Member, folder: &Path) -> Vec<OsString> {
     let pki = folder.join("pki");
     let mut flags: Vec<OsString> = [
         format!("--etcd-servers=http://127.0.0.1:{ETCD_PORT}"),
-        format!(
-            "--etcd-prefix=/c{}-{}/registry",
-            member.number, member.generation
-        ),
+        format!("--etcd-prefix=/c{}-{}/registry", member.number, member.generation),
         // An address that other clusters reach, for remote secrets and for endpoints.
         format!("--bind-address={}", member.api()),
         format!("--advertise-address={}", member.api()),

@@ -24,22 +24,16 @@ pub fn down(name: &str) -> Result<()> {
 /// What `down` does, for one who holds the lock.
 pub(crate) fn clear(run: &RunFolder) -> Result<()> {
     // All at once, and again until nobody is left who could start another.
-    wait_for(
-        Duration::from_secs(30),
-        "the lab's processes to end",
-        || {
-            let members = process::members(run);
-            let Some(first) = members.first() else {
-                return Ok(());
-            };
-            for member in &members {
-                member
-                    .signal(Signal::KILL)
-                    .map_err(|error| error.to_string())?;
-            }
-            Err(format!("{} are left, one is {}", members.len(), first.pid))
-        },
-    )?;
+    wait_for(Duration::from_secs(30), "the lab's processes to end", || {
+        let members = process::members(run);
+        let Some(first) = members.first() else {
+            return Ok(());
+        };
+        for member in &members {
+            member.signal(Signal::KILL).map_err(|error| error.to_string())?;
+        }
+        Err(format!("{} are left, one is {}", members.len(), first.pid))
+    })?;
     cgroup::remove(run)?;
     sysctl::restore(run)?;
     remove_folder(run)
@@ -56,15 +50,11 @@ pub(crate) fn stop(run: &RunFolder, member: &Member) -> Result<()> {
         fs::remove_file(&pid).or_else(absent).at("remove", &pid)?;
     }
     let folder = run.cluster(member.number);
-    fs::remove_dir_all(&folder)
-        .or_else(absent)
-        .at("remove", &folder)
+    fs::remove_dir_all(&folder).or_else(absent).at("remove", &folder)
 }
 
 fn remove_folder(run: &RunFolder) -> Result<()> {
-    fs::remove_dir_all(run.path())
-        .or_else(absent)
-        .at("remove", run.path())
+    fs::remove_dir_all(run.path()).or_else(absent).at("remove", run.path())
 }
 
 fn absent(error: io::Error) -> io::Result<()> {

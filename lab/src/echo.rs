@@ -40,13 +40,8 @@ impl Lab {
                 &[("cluster", &cluster.context), ("image", images::ECHO)],
             )?;
             self.kubectl(cluster, &["apply", "-f", "-"], Some(&manifest))?;
-            let rollout = [
-                "rollout",
-                "status",
-                "deployment/echo",
-                "--namespace=demo",
-                "--timeout=110s",
-            ];
+            let rollout =
+                ["rollout", "status", "deployment/echo", "--namespace=demo", "--timeout=110s"];
             self.kubectl(cluster, &rollout, None)?;
             // The rules of the Service come a moment after its endpoints.
             let what = format!("an answer from the echo application in {}", cluster.context);
@@ -69,13 +64,7 @@ impl Lab {
         let count = count.to_string();
         let mut kubectl = self.site()?.kubectl(from.member());
         kubectl
-            .args([
-                "exec",
-                "--namespace=demo",
-                "deployment/echo",
-                "--container=app",
-                "--",
-            ])
+            .args(["exec", "--namespace=demo", "deployment/echo", "--container=app", "--"])
             .args(["/usr/local/bin/echo-client", "--count", &count, url]);
         let output = command::run(&mut kubectl, LIMIT)?;
         Ok(replies(&output))
@@ -127,10 +116,7 @@ mod tests {
         assert_eq!(replies[0].cluster, "context-west-1");
         assert_eq!(replies[0].code, "200");
         assert_eq!(replies[0].host, "echo-1");
-        assert_eq!(
-            replies[0].headers["X-Forwarded-Client-Cert"],
-            "By=spiffe://a;URI=b"
-        );
+        assert_eq!(replies[0].headers["X-Forwarded-Client-Cert"], "By=spiffe://a;URI=b");
         assert_eq!(replies[1].code, "503");
         assert!(replies[1].cluster.is_empty());
     }

@@ -60,9 +60,6 @@ pub(crate) trait Doing<T> {
 
 impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     fn doing(self, action: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Error::Io {
-            action: action(),
-            source: source.into(),
-        })
+        self.map_err(|source| Error::Io { action: action(), source: source.into() })
     }
 }

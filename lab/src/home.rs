@@ -18,7 +18,7 @@ pub(crate) struct Home {
 impl Home {
     /// Finds the folder from the environment.
     pub(crate) fn find() -> Result<Self> {
-        let path = variable("MULTIMESH_LAB")
+        let path = variable(VARIABLE)
             .map(PathBuf::from)
             .or_else(|| variable("XDG_CACHE_HOME").map(|it| Path::new(&it).join("multimesh-lab")))
             .or_else(|| variable("HOME").map(|it| Path::new(&it).join(".cache/multimesh-lab")))
@@ -41,12 +41,9 @@ impl Home {
         Ok(Self { path })
     }
 
-    /// The variables from which a process of the lab finds the same folder.
-    pub(crate) fn variables() -> impl Iterator<Item = (&'static str, OsString)> {
-        let names = ["MULTIMESH_LAB", "XDG_CACHE_HOME", "HOME"];
-        names
-            .into_iter()
-            .filter_map(|name| Some((name, variable(name)?)))
+    /// The variable from which a process of the lab finds the same folder, wherever it starts.
+    pub(crate) fn variable(&self) -> (&'static str, &Path) {
+        (VARIABLE, &self.path)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -71,6 +68,8 @@ impl Home {
         lock(&self.path.join("locks/builds"), "another build", limit)
     }
 }
+
+const VARIABLE: &str = "MULTIMESH_LAB";
 
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
@@ -146,21 +145,15 @@ fn lock(path: &Path, holder: &str, limit: Duration) -> Result<File> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).at("create", parent)?;
     }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .at("open", path)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(path).at("open", path)?;
     let mut failure = None;
-    wait_for(limit, &format!("{holder} to end"), || {
-        match file.try_lock() {
-            Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => Err(format!("{} is locked", path.display())),
-            Err(TryLockError::Error(error)) => {
-                failure = Some(error);
-                Ok(())
-            }
+    wait_for(limit, &format!("{holder} to end"), || match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(format!("{} is locked", path.display())),
+        Err(TryLockError::Error(error)) => {
+            failure = Some(error);
+            Ok(())
         }
     })?;
     match failure {

@@ -43,46 +43,23 @@ fn make(programs: &Programs, name: &str, to: &Path) -> Result<()> {
     let mut root = base()?;
     let istio = |image: &str| format!("docker.io/istio/{image}:{}", pins::ISTIO);
     let (image, entrypoint, user) = match name {
-        "pause.tar" => (
-            PAUSE.to_owned(),
-            ["/bin/sleep", "2147483647"].as_slice(),
-            "",
-        ),
+        "pause.tar" => (PAUSE.to_owned(), ["/bin/sleep", "2147483647"].as_slice(), ""),
         "pilot.tar" => {
-            root.copy(
-                "/usr/local/bin/pilot-discovery",
-                &bin.join("pilot-discovery"),
-            );
-            (
-                istio("pilot"),
-                ["/usr/local/bin/pilot-discovery"].as_slice(),
-                "1337:1337",
-            )
+            root.copy("/usr/local/bin/pilot-discovery", &bin.join("pilot-discovery"));
+            (istio("pilot"), ["/usr/local/bin/pilot-discovery"].as_slice(), "1337:1337")
         }
         "proxyv2.tar" => {
             proxy(programs, &mut root)?;
-            (
-                istio("proxyv2"),
-                ["/usr/local/bin/pilot-agent"].as_slice(),
-                "",
-            )
+            (istio("proxyv2"), ["/usr/local/bin/pilot-agent"].as_slice(), "")
         }
         _ => {
             for program in ["echo-server", "echo-client"] {
                 root.copy(&format!("/usr/local/bin/{program}"), &bin.join(program));
             }
-            (
-                ECHO.to_owned(),
-                ["/usr/local/bin/echo-server"].as_slice(),
-                "",
-            )
+            (ECHO.to_owned(), ["/usr/local/bin/echo-server"].as_slice(), "")
         }
     };
-    let image = Image {
-        name: &image,
-        entrypoint,
-        user,
-    };
+    let image = Image { name: &image, entrypoint, user };
     oci::write(&image, &root, to)
 }
 
@@ -113,10 +90,7 @@ fn proxy(programs: &Programs, root: &mut Root) -> Result<()> {
     for folder in ["/var/lib/istio/data", "/etc/istio/proxy", "/run"] {
         root.folder(folder, 0o777);
     }
-    root.copy(
-        "/var/lib/istio/envoy/envoy_bootstrap_tmpl.json",
-        &programs.bootstrap(),
-    );
+    root.copy("/var/lib/istio/envoy/envoy_bootstrap_tmpl.json", &programs.bootstrap());
 
     // The init container of a sidecar redirects traffic with it.
     let iptables = program("iptables-legacy")?;
@@ -171,23 +145,12 @@ fn paths(output: &str) -> BTreeSet<&str> {
 fn extensions() -> Result<Vec<PathBuf>> {
     let below = |folder: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).into_iter().flatten();
-        entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect()
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
     };
-    let mut folders = vec![
-        PathBuf::from("/usr/lib/xtables"),
-        "/usr/lib64/xtables".into(),
-    ];
-    folders.extend(
-        below(Path::new("/usr/lib"))
-            .iter()
-            .map(|it| it.join("xtables")),
-    );
-    let folder = folders
-        .iter()
-        .find(|folder| folder.join("libxt_owner.so").is_file())
-        .ok_or_else(|| {
+    let mut folders = vec![PathBuf::from("/usr/lib/xtables"), "/usr/lib64/xtables".into()];
+    folders.extend(below(Path::new("/usr/lib")).iter().map(|it| it.join("xtables")));
+    let folder =
+        folders.iter().find(|folder| folder.join("libxt_owner.so").is_file()).ok_or_else(|| {
             Error::Refused("the images need the extensions of iptables, which are not there".into())
         })?;
     let mut files = below(folder);
@@ -205,10 +168,7 @@ mod tests {
         let output = "\tlinux-vdso.so.1 (0x00007ffc)\n\
                       \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
                       \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        let expected = [
-            "/lib/x86_64-linux-gnu/libc.so.6",
-            "/lib64/ld-linux-x86-64.so.2",
-        ];
+        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
         assert!(paths(output).into_iter().eq(expected));
     }
 }

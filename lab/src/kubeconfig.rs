@@ -32,8 +32,7 @@ impl User {
 
 /// The kubeconfig of a user of one cluster.
 pub(crate) fn path(run: &RunFolder, member: &Member, user: User) -> PathBuf {
-    run.cluster(member.number)
-        .join(format!("{}.kubeconfig", user.file()))
+    run.cluster(member.number).join(format!("{}.kubeconfig", user.file()))
 }
 
 /// Writes the kubeconfig of a user of one cluster.
@@ -55,9 +54,7 @@ fn write(path: &Path, run: &RunFolder, members: &[&Member], user: User) -> Resul
         let pki = run.cluster(member.number).join("pki");
         let read = |name: String| {
             let path = pki.join(name);
-            fs::read(&path)
-                .at("read", &path)
-                .map(|it| BASE64_STANDARD.encode(it))
+            fs::read(&path).at("read", &path).map(|it| BASE64_STANDARD.encode(it))
         };
         let name = name(member);
         let login = format!("{}-{name}", user.file());
@@ -85,10 +82,7 @@ fn write(path: &Path, run: &RunFolder, members: &[&Member], user: User) -> Resul
     let part = part(path);
     let mut options = fs::File::options();
     options.write(true).create(true).truncate(true).mode(0o600);
-    options
-        .open(&part)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .at("write", &part)?;
+    options.open(&part).and_then(|mut file| file.write_all(text.as_bytes())).at("write", &part)?;
     rename(&part, path)
 }
 
@@ -101,11 +95,7 @@ fn name(member: &Member) -> &str {
 /// YAML with a line an entry, whose entries are JSON, which YAML includes.
 fn yaml(clusters: &[Value], users: &[Value], contexts: &[Value], current: &str) -> String {
     let mut text = "apiVersion: v1\nkind: Config\n".to_owned();
-    for (name, entries) in [
-        ("clusters", clusters),
-        ("users", users),
-        ("contexts", contexts),
-    ] {
+    for (name, entries) in [("clusters", clusters), ("users", users), ("contexts", contexts)] {
         if entries.is_empty() {
             let _ = writeln!(text, "{name}: []");
             continue;

@@ -61,10 +61,7 @@ impl Lab {
     /// All clusters, by number.
     pub fn clusters(&self) -> Result<Vec<Cluster>> {
         let members = State::load(&self.run)?.clusters;
-        Ok(members
-            .into_iter()
-            .map(|member| self.handle(member))
-            .collect())
+        Ok(members.into_iter().map(|member| self.handle(member)).collect())
     }
 
     /// The cluster of that number; the first one is number 1.
@@ -105,9 +102,7 @@ impl Lab {
     /// It sees the files of the caller, and `KUBECONFIG` and `PATH` are set.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         let mut command = self.namespace()?.client(program);
-        command
-            .env("KUBECONFIG", self.kubeconfig())
-            .env("PATH", self.path());
+        command.env("KUBECONFIG", self.kubeconfig()).env("PATH", self.path());
         Ok(command)
     }
 
@@ -150,9 +145,7 @@ impl Lab {
         let _lock = self.run.lock(LOCK)?;
         down::stop(&self.run, member)?;
         let mut state = State::load(&self.run)?;
-        state
-            .clusters
-            .retain(|it| it.generation != member.generation);
+        state.clusters.retain(|it| it.generation != member.generation);
         state.save(&self.run)?;
         kubeconfig::write_all(&self.run, &state)
     }
@@ -209,11 +202,7 @@ impl Lab {
     }
 
     pub(crate) fn site(&self) -> Result<Site<'_>> {
-        Ok(Site {
-            run: &self.run,
-            programs: &self.programs,
-            space: self.namespace()?,
-        })
+        Ok(Site { run: &self.run, programs: &self.programs, space: self.namespace()? })
     }
 
     fn namespace(&self) -> Result<Namespace> {

@@ -52,16 +52,7 @@ impl Namespace {
         made.run(&["mount", "--no-mtab", "--make-rshared", "/"])?;
         for folder in COVERED {
             if Path::new(folder).is_dir() {
-                made.run(&[
-                    "mount",
-                    "--no-mtab",
-                    "-t",
-                    "tmpfs",
-                    "-o",
-                    "mode=0755",
-                    "lab",
-                    folder,
-                ])?;
+                made.run(&["mount", "--no-mtab", "-t", "tmpfs", "-o", "mode=0755", "lab", folder])?;
             }
         }
         made.run(&["mkdir", "-p", "/run/netns", "/run/lock", "/run/lab"])?;
@@ -97,10 +88,7 @@ impl Namespace {
     pub(crate) fn node(self, node: &str, program: impl AsRef<OsStr>) -> Command {
         // Not by `ip netns exec`, which mounts another /sys that hides the control groups.
         let mut command = self.command("nsenter");
-        command
-            .arg(format!("--net=/run/netns/{node}"))
-            .arg("--")
-            .arg(program);
+        command.arg(format!("--net=/run/netns/{node}")).arg("--").arg(program);
         command
     }
 
@@ -130,9 +118,7 @@ impl Namespace {
 
     fn enter(self) -> Command {
         let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--target={}", self.holder.pid))
-            .arg("--net");
+        command.arg(format!("--target={}", self.holder.pid)).arg("--net");
         command
     }
 }

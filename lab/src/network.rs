@@ -29,16 +29,8 @@ pub(crate) fn apply(space: Namespace, state: &State) -> Result<()> {
 fn apart(state: &State) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for [one, other] in &state.separated {
-        for a in state
-            .clusters
-            .iter()
-            .filter(|it| it.node && it.network == *one)
-        {
-            for b in state
-                .clusters
-                .iter()
-                .filter(|it| it.node && it.network == *other)
-            {
+        for a in state.clusters.iter().filter(|it| it.node && it.network == *one) {
+            for b in state.clusters.iter().filter(|it| it.node && it.network == *other) {
                 pairs.push((a.pods(), b.pods()));
                 pairs.push((b.pods(), a.pods()));
             }
@@ -62,10 +54,7 @@ mod tests {
         state.set_separated(EAST, WEST, true);
         let pairs = apart(&state);
         assert_eq!(pairs.len(), 4);
-        for pair in [
-            ("10.201.0.0/16", "10.203.0.0/16"),
-            ("10.203.0.0/16", "10.202.0.0/16"),
-        ] {
+        for pair in [("10.201.0.0/16", "10.203.0.0/16"), ("10.203.0.0/16", "10.202.0.0/16")] {
             assert!(pairs.contains(&(pair.0.into(), pair.1.into())));
         }
     }

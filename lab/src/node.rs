@@ -45,11 +45,7 @@ pub(crate) fn start_runtime(site: &Site<'_>, member: &Member) -> Result<()> {
     write(
         &config,
         include_str!("../templates/containerd.toml"),
-        &[
-            ("folder", &path),
-            ("state", &runtime),
-            ("pause", images::PAUSE),
-        ],
+        &[("folder", &path), ("state", &runtime), ("pause", images::PAUSE)],
     )?;
     let containerd = process::ensure(site.run, &name, || {
         let mut command = site.space.node(&member.node_name(), "containerd");
@@ -66,9 +62,7 @@ pub(crate) fn start_runtime(site: &Site<'_>, member: &Member) -> Result<()> {
         if !containerd.alive() || !site.space.path(&socket).exists() {
             return Err(process::last_line(&log));
         }
-        command::run(ctr().arg("version"), LIMIT)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        command::run(ctr().arg("version"), LIMIT).map(drop).map_err(|error| error.to_string())
     })?;
 
     let imported = folder.join("imported");
@@ -92,17 +86,8 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
     cgroup::create(site.run, member)?;
 
     let config = folder.join("kubelet.yaml");
-    let version = if cgroup::is_v1() {
-        "failCgroupV1: false"
-    } else {
-        ""
-    };
-    let pki = site
-        .run
-        .cluster(member.number)
-        .join("pki")
-        .display()
-        .to_string();
+    let version = if cgroup::is_v1() { "failCgroupV1: false" } else { "" };
+    let pki = site.run.cluster(member.number).join("pki").display().to_string();
     write(
         &config,
         include_str!("../templates/kubelet.yaml"),
@@ -121,10 +106,7 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         let mut command = site.space.node(&node, site.programs.bin().join("kubelet"));
         command
             .arg(flag("config", &config))
-            .arg(flag(
-                "kubeconfig",
-                kubeconfig::path(site.run, member, User::Kubelet),
-            ))
+            .arg(flag("kubeconfig", kubeconfig::path(site.run, member, User::Kubelet)))
             .arg(flag("root-dir", folder.join("kubelet")))
             .arg(flag("cert-dir", folder.join("kubelet/pki")))
             .arg(format!("--hostname-override={node}"))
@@ -132,17 +114,12 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         command
     })?;
     process::ensure(site.run, &member.process("kube-proxy"), || {
-        let mut command = site
-            .space
-            .node(&node, site.programs.bin().join("kube-proxy"));
+        let mut command = site.space.node(&node, site.programs.bin().join("kube-proxy"));
         command
             .arg(flag("kubeconfig", &admin))
             .arg(format!("--hostname-override={node}"))
             .arg(format!("--cluster-cidr={}", member.node_pods()))
-            .args([
-                "--proxy-mode=iptables",
-                "--healthz-bind-address=127.0.0.1:10256",
-            ])
+            .args(["--proxy-mode=iptables", "--healthz-bind-address=127.0.0.1:10256"])
             .arg("--metrics-bind-address=127.0.0.1:10249")
             // These settings are of the machine, and not to be changed from a namespace.
             .args(["--conntrack-max-per-core=0", "--conntrack-min=0"])
@@ -202,14 +179,9 @@ fn connect(site: &Site<'_>, member: &Member) -> Result<()> {
          route add default via 10.99.0.1\n"
     );
     command::run_with(ip.args(["-batch", "-"]), Some(&commands), LIMIT)?;
-    write_sysctl(
-        &mut site.space.node(&node, "tee"),
-        "net/ipv4/ip_forward",
-        "1",
-    )?;
+    write_sysctl(&mut site.space.node(&node, "tee"), "net/ipv4/ip_forward", "1")?;
     let pods = member.node_pods();
-    site.space
-        .ip(&format!("route replace {pods} via {address}\n"))?;
+    site.space.ip(&format!("route replace {pods} via {address}\n"))?;
     site.space.run(&["mkdir", "-p", &runtime])?;
     site.space.run(&["touch", &ready])?;
     Ok(())

@@ -108,17 +108,11 @@ pub(crate) fn write(image: &Image<'_>, root: &Root, to: &Path) -> Result<()> {
 }
 
 fn archive(image: &Image<'_>, root: &Root, to: impl Write) -> io::Result<()> {
-    let mut layer = Hashing {
-        file: io::BufWriter::new(tempfile::tempfile()?),
-        hash: Sha256::new(),
-        length: 0,
-    };
+    let mut layer =
+        Hashing { file: io::BufWriter::new(tempfile::tempfile()?), hash: Sha256::new(), length: 0 };
     root.write(&mut layer)?;
     let (layer_hash, layer_length) = (digits(&layer.hash.finalize()), layer.length);
-    let mut layer = layer
-        .file
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
+    let mut layer = layer.file.into_inner().map_err(io::IntoInnerError::into_error)?;
     layer.rewind()?;
 
     let architecture = match std::env::consts::ARCH {
@@ -217,11 +211,8 @@ mod tests {
         root.text("/etc/passwd", "root:x:0:0:root:/:/bin/sh\n");
         root.folder("/tmp", 0o1777);
         root.link("/bin/sh", "busybox");
-        let image = Image {
-            name: "localhost/example:7",
-            entrypoint: &["/bin/sh"],
-            user: "1337:1337",
-        };
+        let image =
+            Image { name: "localhost/example:7", entrypoint: &["/bin/sh"], user: "1337:1337" };
         let mut bytes = Vec::new();
         archive(&image, &root, &mut bytes).expect("an archive");
         bytes
@@ -254,14 +245,8 @@ mod tests {
 
         let index = json(&files["index.json"]);
         let entry = &index["manifests"][0];
-        assert_eq!(
-            entry["annotations"]["io.containerd.image.name"],
-            "localhost/example:7"
-        );
-        assert_eq!(
-            entry["annotations"]["org.opencontainers.image.ref.name"],
-            "7"
-        );
+        assert_eq!(entry["annotations"]["io.containerd.image.name"], "localhost/example:7");
+        assert_eq!(entry["annotations"]["org.opencontainers.image.ref.name"], "7");
         let manifest = json(&blob(entry));
         let config = json(&blob(&manifest["config"]));
         assert_eq!(config["config"]["User"], "1337:1337");
@@ -271,14 +256,7 @@ mod tests {
         let names = tar::Archive::new(content.as_slice())
             .entries()
             .expect("entries")
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .path()
-                    .expect("a path")
-                    .display()
-                    .to_string()
-            })
+            .map(|entry| entry.expect("an entry").path().expect("a path").display().to_string())
             .collect::<Vec<_>>();
         assert_eq!(names, ["bin/", "bin/sh", "etc/", "etc/passwd", "tmp/"]);
     }

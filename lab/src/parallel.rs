@@ -33,9 +33,7 @@ pub(crate) fn each<T: Sync>(
         for line in lines {
             progress(&line);
         }
-        threads
-            .into_iter()
-            .try_for_each(|thread| joined(thread.join()))
+        threads.into_iter().try_for_each(|thread| joined(thread.join()))
     })
 }
 
@@ -63,15 +61,10 @@ mod tests {
     fn every_item_is_done_and_the_first_failure_told() {
         let mut lines = Vec::new();
         let items = [1, 2, 3, 4, 5];
-        let result = each(
-            &items,
-            2,
-            &mut |line| lines.push(line.to_owned()),
-            |item, sender| {
-                let _ = sender.send(format!("{item}"));
-                Ok(())
-            },
-        );
+        let result = each(&items, 2, &mut |line| lines.push(line.to_owned()), |item, sender| {
+            let _ = sender.send(format!("{item}"));
+            Ok(())
+        });
         assert!(result.is_ok());
         lines.sort();
         assert_eq!(lines.concat(), "12345");

@@ -37,18 +37,9 @@ pub(crate) static ISTIO_MODULE: Module = module!("istio");
 
 /// Names the folder of the build: another pin, another folder.
 pub(crate) fn key() -> String {
-    let modules = [
-        &KUBERNETES_MODULE,
-        &ETCD_MODULE,
-        &COREDNS_MODULE,
-        &ISTIO_MODULE,
-    ];
+    let modules = [&KUBERNETES_MODULE, &ETCD_MODULE, &COREDNS_MODULE, &ISTIO_MODULE];
     let mut parts = vec![KUBERNETES, ISTIO, ISTIO_REVISION, ENVOY, RECIPE];
-    parts.extend(
-        modules
-            .iter()
-            .flat_map(|it| [it.name, it.requirements, it.sums]),
-    );
+    parts.extend(modules.iter().flat_map(|it| [it.name, it.requirements, it.sums]));
     key_of(&parts)
 }
 

@@ -25,10 +25,8 @@ struct Holder<'a> {
 }
 
 const CLIENT: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ClientAuth];
-const BOTH: &[ExtendedKeyUsagePurpose] = &[
-    ExtendedKeyUsagePurpose::ServerAuth,
-    ExtendedKeyUsagePurpose::ClientAuth,
-];
+const BOTH: &[ExtendedKeyUsagePurpose] =
+    &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
 
 /// Makes the CA of a cluster, its certificates and the key of its service accounts.
 pub(crate) fn create(folder: &Path, name: &str, node: &str, addresses: &[Ipv4Addr]) -> Result<()> {
@@ -71,14 +69,8 @@ fn make(name: &str, node: &str, addresses: &[Ipv4Addr]) -> Result<Files, rcgen::
             addresses,
             ..client("apiserver", "kube-apiserver")
         },
-        Holder {
-            organization: Some("system:masters"),
-            ..client("admin", "admin")
-        },
-        Holder {
-            organization: Some("system:nodes"),
-            ..client("kubelet", &user)
-        },
+        Holder { organization: Some("system:masters"), ..client("admin", "admin") },
+        Holder { organization: Some("system:nodes"), ..client("kubelet", &user) },
         client("front", "front-proxy-client"),
     ];
     for holder in &holders {
@@ -88,14 +80,7 @@ fn make(name: &str, node: &str, addresses: &[Ipv4Addr]) -> Result<Files, rcgen::
 }
 
 fn client<'a>(file: &'a str, name: &'a str) -> Holder<'a> {
-    Holder {
-        file,
-        name,
-        organization: None,
-        usage: CLIENT,
-        hosts: &[],
-        addresses: &[],
-    }
+    Holder { file, name, organization: None, usage: CLIENT, hosts: &[], addresses: &[] }
 }
 
 fn issue(
@@ -110,10 +95,7 @@ fn issue(
         let name = (*host).try_into()?;
         params.subject_alt_names.push(SanType::DnsName(name));
     }
-    let addresses = holder
-        .addresses
-        .iter()
-        .map(|it| SanType::IpAddress(IpAddr::V4(*it)));
+    let addresses = holder.addresses.iter().map(|it| SanType::IpAddress(IpAddr::V4(*it)));
     params.subject_alt_names.extend(addresses);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, ca)?;
@@ -149,10 +131,6 @@ mod tests {
         let expected = "ca.crt sa.pub sa.key apiserver.crt apiserver.key admin.crt admin.key \
                         kubelet.crt kubelet.key front.crt front.key";
         assert_eq!(names.join(" "), expected);
-        assert!(
-            files
-                .iter()
-                .all(|(_, text)| text.starts_with("-----BEGIN "))
-        );
+        assert!(files.iter().all(|(_, text)| text.starts_with("-----BEGIN ")));
     }
 }

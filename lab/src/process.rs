@@ -58,11 +58,7 @@ impl Process {
         self.signal(Signal::KILL)?;
         let what = format!("process {} to end", self.pid);
         wait_for(Duration::from_secs(10), &what, || {
-            if self.alive() {
-                Err("it is still there".to_owned())
-            } else {
-                Ok(())
-            }
+            if self.alive() { Err("it is still there".to_owned()) } else { Ok(()) }
         })
     }
 
@@ -104,10 +100,7 @@ fn listens(table: &str, port: u16) -> bool {
 pub(crate) fn recorded(run: &RunFolder, name: &str) -> Option<Process> {
     let text = fs::read_to_string(run.pid(name)).ok()?;
     let (pid, start) = text.trim().split_once(' ')?;
-    let process = Process {
-        pid: pid.parse().ok()?,
-        start: start.parse().ok()?,
-    };
+    let process = Process { pid: pid.parse().ok()?, start: start.parse().ok()? };
     process.alive().then_some(process)
 }
 
@@ -126,11 +119,7 @@ pub(crate) fn ensure(
             fs::create_dir_all(parent).at("create", parent)?;
         }
     }
-    let output = File::options()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .at("open", &log)?;
+    let output = File::options().create(true).append(true).open(&log).at("open", &log)?;
     let errors = output.try_clone().at("share", &log)?;
     let inner = command();
     // A session of its own: no Ctrl-C of the terminal reaches it.
@@ -143,11 +132,7 @@ pub(crate) fn ensure(
         .env("PATH", PATH)
         .env("HOME", run.path())
         .env("GOGC", "50")
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(key, value)| Some((key, value?))),
-        )
+        .envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))))
         .env(MARK, run.path())
         .current_dir("/")
         .stdin(Stdio::null())
@@ -160,10 +145,8 @@ pub(crate) fn ensure(
     }
     // Collects the process when it ends during the life of this one.
     thread::spawn(move || child.wait());
-    recorded(run, name).ok_or_else(|| Error::Program {
-        program: name.to_owned(),
-        output: last_line(&log),
-    })
+    recorded(run, name)
+        .ok_or_else(|| Error::Program { program: name.to_owned(), output: last_line(&log) })
 }
 
 /// Where the programs of the Debian packages are.
@@ -187,12 +170,7 @@ pub(crate) fn members(run: &RunFolder) -> Vec<Process> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(Process::of)
         .collect();
-    let mark = [
-        MARK.as_bytes(),
-        b"=",
-        run.path().as_os_str().as_encoded_bytes(),
-    ]
-    .concat();
+    let mark = [MARK.as_bytes(), b"=", run.path().as_os_str().as_encoded_bytes()].concat();
     let marked: HashSet<_> = everything
         .iter()
         .copied()
@@ -221,9 +199,7 @@ pub(crate) fn members(run: &RunFolder) -> Vec<Process> {
             !spared.contains(&process.pid)
                 && (marked.contains(process)
                     || grouped.contains(&process.pid)
-                    || kinds
-                        .iter()
-                        .any(|kind| inside.contains(&process.namespace(kind))))
+                    || kinds.iter().any(|kind| inside.contains(&process.namespace(kind))))
         })
         .collect()
 }
@@ -259,10 +235,7 @@ mod tests {
         let own = Process::of(own_pid()).expect("this process");
         assert!(own.alive());
         assert!(ancestors().contains(&own.pid));
-        let earlier = Process {
-            start: own.start + 1,
-            ..own
-        };
+        let earlier = Process { start: own.start + 1, ..own };
         assert!(!earlier.alive());
     }
 

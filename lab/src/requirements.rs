@@ -103,11 +103,8 @@ pub(crate) fn bridge_filter(options: &[&str]) -> bool {
 fn go() -> Result<(), Missing> {
     let mut go = Command::new("go");
     go.args(["env", "GOVERSION"]).current_dir("/");
-    let version = command::run(&mut go, Duration::from_secs(60)).map_err(|_| {
-        Missing(format!(
-            "the lab needs Go 1.{GO} or newer to build its clusters"
-        ))
-    })?;
+    let version = command::run(&mut go, Duration::from_secs(60))
+        .map_err(|_| Missing(format!("the lab needs Go 1.{GO} or newer to build its clusters")))?;
     match minor(&version) {
         Some(minor) if minor < GO => Err(Missing(format!(
             "the lab needs Go 1.{GO} or newer, and this is {}",
@@ -120,10 +117,7 @@ fn go() -> Result<(), Missing> {
 /// The minor version in `go1.26.8`.
 fn minor(version: &str) -> Option<u32> {
     let rest = version.trim().strip_prefix("go1.")?;
-    rest.split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn free_disk(path: &Path) -> Option<u64> {
@@ -133,9 +127,7 @@ fn free_disk(path: &Path) -> Option<u64> {
 }
 
 fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
 }

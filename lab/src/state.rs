@@ -61,9 +61,7 @@ impl State {
             .ok_or_else(|| Error::Refused(format!("a lab holds {MOST} clusters at most")))?;
         let context = context.map_or_else(|| default_context(number), str::to_owned);
         if self.clusters.iter().any(|it| it.context == context) {
-            return Err(Error::Refused(format!(
-                "the lab has a context {context} already"
-            )));
+            return Err(Error::Refused(format!("the lab has a context {context} already")));
         }
         self.generation += 1;
         let member = Member {
@@ -95,11 +93,7 @@ impl State {
 /// The network of a cluster that the lab numbers: the first two are in the east, then they take
 /// turns.
 pub(crate) fn default_network(number: u8) -> &'static str {
-    if number == 1 || number.is_multiple_of(2) {
-        EAST
-    } else {
-        WEST
-    }
+    if number == 1 || number.is_multiple_of(2) { EAST } else { WEST }
 }
 
 pub(crate) const EAST: &str = "network-east";
@@ -108,9 +102,7 @@ pub(crate) const WEST: &str = "network-west";
 /// The context of a cluster that the lab numbers.
 fn default_context(number: u8) -> String {
     let network = default_network(number);
-    let rank = (1..=number)
-        .filter(|it| default_network(*it) == network)
-        .count();
+    let rank = (1..=number).filter(|it| default_network(*it) == network).count();
     format!("{}-{rank}", network.replace("network", "context"))
 }
 
@@ -173,9 +165,8 @@ mod tests {
     #[test]
     fn clusters_are_named_after_their_networks() {
         let mut state = State::default();
-        let contexts: Vec<_> = (1..=6)
-            .map(|_| state.add(None, true).expect("a cluster").context)
-            .collect();
+        let contexts: Vec<_> =
+            (1..=6).map(|_| state.add(None, true).expect("a cluster").context).collect();
         assert_eq!(
             contexts.join(" "),
             "context-east-1 context-east-2 context-west-1 context-east-3 context-west-2 \

@@ -25,10 +25,7 @@ pub struct Status {
 
 pub(crate) fn status(lab: &Lab) -> Result<Vec<Status>> {
     let clusters = lab.clusters()?;
-    clusters
-        .into_iter()
-        .map(|cluster| look(lab, cluster))
-        .collect()
+    clusters.into_iter().map(|cluster| look(lab, cluster)).collect()
 }
 
 fn look(lab: &Lab, cluster: Cluster) -> Result<Status> {
@@ -46,12 +43,7 @@ fn look(lab: &Lab, cluster: Cluster) -> Result<Status> {
     });
     let mut dead = processes(member);
     dead.retain(|name| process::recorded(lab.run(), name).is_none());
-    Ok(Status {
-        cluster,
-        api_ready,
-        node_ready,
-        dead,
-    })
+    Ok(Status { cluster, api_ready, node_ready, dead })
 }
 
 /// All processes of the lab that should run and do not.
@@ -69,9 +61,5 @@ fn processes(member: &Member) -> Vec<String> {
     let plane = ["apiserver", "controllers", "scheduler"];
     let node = ["containerd", "kubelet", "kube-proxy", "dns"];
     let node = node.iter().filter(|_| member.node);
-    plane
-        .iter()
-        .chain(node)
-        .map(|name| member.process(name))
-        .collect()
+    plane.iter().chain(node).map(|name| member.process(name)).collect()
 }

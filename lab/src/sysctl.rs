@@ -107,9 +107,7 @@ fn file() -> PathBuf {
 
 fn load() -> Result<Option<Kept>> {
     match fs::read(file()) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .at("understand", &file())
-            .map(Some),
+        Ok(bytes) => serde_json::from_slice(&bytes).at("understand", &file()).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read", &file()),
     }

@@ -63,10 +63,7 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     let _lock = run.lock(LOCK)?;
     let started = Instant::now();
     let mut say = |line: &str| {
-        progress(&format!(
-            "[{:4.1}s] {line}",
-            started.elapsed().as_secs_f64()
-        ));
+        progress(&format!("[{:4.1}s] {line}", started.elapsed().as_secs_f64()));
     };
     let space = match Namespace::find(&run) {
         Some(space) => space,
@@ -95,13 +92,9 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     if let Some(words) = &options.load_balancer
         && state.clusters.iter().any(|it| it.node)
     {
-        balancer::start(&run, || command(words))?;
+        balancer::start(&run, || command(words, &home))?;
     }
-    say(&format!(
-        "the lab `{}` is up: {} clusters",
-        run.name(),
-        state.clusters.len()
-    ));
+    say(&format!("the lab `{}` is up: {} clusters", run.name(), state.clusters.len()));
     Ok(Lab::new(run, programs))
 }
 
@@ -122,23 +115,14 @@ fn start(
     state: &State,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let site = Site {
-        run,
-        programs,
-        space,
-    };
+    let site = Site { run, programs, space };
     sysctl::set(run)?;
     balancer::write_hosts(run, state)?;
     network::apply(space, state)?;
     controlplane::start_etcd(&site)?;
     // More at once only take the processors from each other.
-    let width = thread::available_parallelism()
-        .map_or(1, NonZero::get)
-        .max(2)
-        * 4;
-    parallel::each(&state.clusters, width, say, |member, lines| {
-        start_cluster(&site, member, lines)
-    })
+    let width = thread::available_parallelism().map_or(1, NonZero::get).max(2) * 4;
+    parallel::each(&state.clusters, width, say, |member, lines| start_cluster(&site, member, lines))
 }
 
 fn start_cluster(site: &Site<'_>, member: &Member, lines: &Sender<String>) -> Result<()> {
@@ -168,9 +152,9 @@ fn start_cluster(site: &Site<'_>, member: &Member, lines: &Sender<String>) -> Re
     Ok(())
 }
 
-fn command(words: &[OsString]) -> Command {
+fn command(words: &[OsString], home: &Home) -> Command {
     let mut words = words.iter();
     let mut command = Command::new(words.next().cloned().unwrap_or_default());
-    command.args(words).envs(Home::variables());
+    command.args(words).envs([home.variable()]);
     command
 }

@@ -55,7 +55,11 @@ fn attempt(demo: &Demo) -> Result<(), String> {
     lab.deploy_echo(&clusters).map_err(|e| e.to_string())?;
     for cluster in &clusters {
         let replies = lab.request_echo(cluster, REQUESTS).map_err(|e| e.to_string())?;
-        say(&format!("{:16} {REQUESTS} requests, answered by {}", cluster.context, tally(&replies)));
+        say(&format!(
+            "{:16} {REQUESTS} requests, answered by {}",
+            cluster.context,
+            tally(&replies)
+        ));
     }
     what_next(&demo.name, &home, started);
     Ok(())
@@ -75,7 +79,8 @@ fn home(lab: &Lab) -> Result<PathBuf, String> {
 /// Puts the lab's clusters into the topology that `init` proposed.
 fn describe(lab: &Lab, dir: &Path) -> Result<(), String> {
     let clusters = lab.clusters().map_err(|e| e.to_string())?;
-    let entries = clusters.iter().map(|c| format!("  {}:\n    network: {}\n", c.context, c.network));
+    let entries =
+        clusters.iter().map(|c| format!("  {}:\n    network: {}\n", c.context, c.network));
     let topology = format!("mesh_id: demo\ncontexts:\n{}", entries.collect::<String>());
     say(&format!("\n{}:\n{topology}", dir.join("topology.yaml").display()));
     let write = |name: &str, text: &str| fs::write(dir.join(name), text);

@@ -88,10 +88,7 @@ fn attempt(command: Command) -> Result<ExitCode> {
         Command::Status(Name { name }) => return status(&Lab::open(&name)?),
         Command::Env(Name { name }) => {
             let lab = Lab::open(&name)?;
-            println!(
-                "export KUBECONFIG={}",
-                quoted(&lab.kubeconfig().to_string_lossy())
-            );
+            println!("export KUBECONFIG={}", quoted(&lab.kubeconfig().to_string_lossy()));
             println!("export PATH={}", quoted(&lab.path().to_string_lossy()));
         }
         Command::Exec(exec) => return Err(replace(&exec)),
@@ -106,10 +103,8 @@ fn up_with_agent(up: &Up) -> Result<Lab> {
 
 /// Starts a lab whose load balancers this program serves.
 pub(crate) fn start(name: &str, clusters: u8, control_planes_only: bool) -> Result<Lab> {
-    let own = env::current_exe().map_err(|source| Error::Io {
-        action: "find this program".into(),
-        source,
-    })?;
+    let own = env::current_exe()
+        .map_err(|source| Error::Io { action: "find this program".into(), source })?;
     let words = [own.into_os_string()]
         .into_iter()
         .chain(["lab", "agent", "--name", name].map(OsString::from));
@@ -147,13 +142,7 @@ fn status(lab: &Lab) -> Result<ExitCode> {
         "NO", "CONTEXT", "NETWORK", "API SERVER", "API", "NODE"
     );
     let word = |ready| if ready { "ready" } else { "not ready" };
-    for Status {
-        cluster,
-        api_ready,
-        node_ready,
-        dead,
-    } in &clusters
-    {
+    for Status { cluster, api_ready, node_ready, dead } in &clusters {
         println!(
             "{:>2}  {:context$}  {:network$}  {:24}  {:9}  {:9}  {}",
             cluster.number,
@@ -162,19 +151,11 @@ fn status(lab: &Lab) -> Result<ExitCode> {
             cluster.server,
             word(*api_ready),
             node_ready.map_or("none", word),
-            if dead.is_empty() {
-                "-".to_owned()
-            } else {
-                dead.join(", ")
-            }
+            if dead.is_empty() { "-".to_owned() } else { dead.join(", ") }
         );
     }
     let dead = lab.dead()?;
-    if dead.is_empty()
-        && clusters
-            .iter()
-            .all(|it| it.api_ready && it.node_ready != Some(false))
-    {
+    if dead.is_empty() && clusters.iter().all(|it| it.api_ready && it.node_ready != Some(false)) {
         return Ok(ExitCode::SUCCESS);
     }
     if !dead.is_empty() {

@@ -52,10 +52,7 @@ fn attempt(test: &Test) -> Result<Tally, String> {
         Err(missing) => without_lab(&mut tally, &missing.to_string())?,
     }
     say(&format!("\nall tiers took {} s", started.elapsed().as_secs()));
-    say(&format!(
-        "{} passed, {} failed, {} skipped",
-        tally.passed, tally.failed, tally.skipped
-    ));
+    say(&format!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped));
     Ok(tally)
 }
 
@@ -72,11 +69,16 @@ fn checks(tally: &mut Tally) -> Result<(), String> {
         check(tally, "cargo-deny is installed", &install)?;
     }
     // The database of advisories is fetched from the network, so it is a check of its own in CI.
-    check(tally, "dependencies", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])
+    check(
+        tally,
+        "dependencies",
+        &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
+    )
 }
 
 fn check(tally: &mut Tally, name: &str, arguments: &[&str]) -> Result<(), String> {
-    let status = cargo().args(arguments).status().map_err(|e| format!("cargo cannot be run: {e}"))?;
+    let status =
+        cargo().args(arguments).status().map_err(|e| format!("cargo cannot be run: {e}"))?;
     let word = if status.success() { "ok" } else { "FAILED" };
     say(&format!("check {name} ... {word}"));
     if status.success() {
@@ -142,10 +144,8 @@ fn tier(
     if let Some(lab) = lab {
         command.env("MULTIMESH_TEST_LAB", lab.name());
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|e| format!("cargo cannot be run: {e}"))?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|e| format!("cargo cannot be run: {e}"))?;
     let output = child.stdout.take().map(BufReader::new);
     let before = tally.passed + tally.failed;
     for line in output.into_iter().flat_map(std::io::BufRead::lines).map_while(Result::ok) {
@@ -170,9 +170,7 @@ fn tier(
 /// The number before a word in `ok. 3 passed; 0 failed; 1 ignored; ...`.
 fn counted(counts: &str, word: &str) -> usize {
     let mut parts = counts.split([';', '.']).map(str::trim);
-    parts
-        .find_map(|part| part.strip_suffix(word)?.trim().parse().ok())
-        .unwrap_or_default()
+    parts.find_map(|part| part.strip_suffix(word)?.trim().parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -181,7 +179,8 @@ mod tests {
 
     #[test]
     fn what_cargo_counted_is_read() {
-        let line = "FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.02s";
+        let line =
+            "FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.02s";
         assert_eq!(counted(line, "passed"), 12);
         assert_eq!(counted(line, "failed"), 3);
         assert_eq!(counted(line, "ignored"), 1);
