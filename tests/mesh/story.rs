@@ -1,6 +1,6 @@
 //! The life of a mesh: made, used, applied again, joined, torn down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -149,14 +149,14 @@ fn check_status(user: &User, material: &[String]) {
 fn check_permissions(dir: &Path) {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let mut left = vec![dir.join("certs"), dir.join("cache")];
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     while let Some(path) = left.pop() {
         if path.is_dir() {
             assert_eq!(mode(&path), 0o700, "{}", path.display());
             left.extend(std::fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path()));
         } else {
             assert_eq!(mode(&path), 0o600, "{}", path.display());
-            seen.insert(path.clone(), ());
+            seen.insert(path);
         }
     }
     assert_eq!(mode(&dir.join("state.yaml")), 0o600);

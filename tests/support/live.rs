@@ -1,6 +1,7 @@
 //! Tests against a running lab: the binary in the lab's network, and looks at its clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -18,6 +19,7 @@ pub(crate) fn lab() -> Lab {
 pub(crate) struct User {
     pub(crate) lab: Lab,
     home: tempfile::TempDir,
+    kubeconfig: OsString,
 }
 
 /// What one run of the binary gave.
@@ -52,7 +54,14 @@ impl Run {
 
 impl User {
     pub(crate) fn new() -> Self {
-        Self { lab: lab(), home: tempfile::tempdir().expect("a temporary folder") }
+        let lab = lab();
+        let kubeconfig = lab.kubeconfig().into_os_string();
+        Self { lab, home: tempfile::tempdir().expect("a temporary folder"), kubeconfig }
+    }
+
+    /// Gives the user another `$KUBECONFIG`.
+    pub(crate) fn set_kubeconfig(&mut self, list: impl Into<OsString>) {
+        self.kubeconfig = list.into();
     }
 
     /// The folder with this user's meshes.
@@ -90,6 +99,7 @@ impl User {
         for name in ["MESH_ID", "ORG_NAME", "WORKDIR", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY"] {
             command.env_remove(name);
         }
+        command.env("KUBECONFIG", &self.kubeconfig);
         command.env("MULTIMESH_HOME", self.home()).env("NO_COLOR", "1").args(arguments);
         command
     }
