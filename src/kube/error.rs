@@ -12,6 +12,7 @@ mod hint;
 
 pub(crate) use answer::{StatusAnswer, refusal};
 pub(crate) use fault::{Fault, build_error};
+pub(crate) use hint::quote;
 
 /// What was being done when a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
