@@ -1,1 +1,60 @@
-//! Real Kubernetes clusters on one Linux machine.
+//! Real Kubernetes clusters on one Linux machine, for the tests and the demo of
+//! kubectl-multimesh.
+//!
+//! A lab is a network and mount namespace with a bridge. Each of its clusters has an API server
+//! with controllers and a scheduler, and, unless it is a control plane only, a node that runs
+//! pods. Clusters 1 and 2 are on `network-east`, cluster 3 is on `network-west`, and pods of the
+//! one network do not reach pods of the other. Nothing outside the namespace is touched but the
+//! nodes' control groups and the settings that a kubelet changes, and `down` takes those back.
+//!
+//! ```no_run
+//! use multimesh_lab::{Lab, Options};
+//!
+//! let lab = Lab::up(&Options::default(), &mut |line| eprintln!("{line}"))?;
+//! let nodes = lab.kubectl(&lab.cluster(1)?, &["get", "nodes"], None)?;
+//! lab.down()?;
+//! # Ok::<(), multimesh_lab::Error>(())
+//! ```
+
+mod balancer;
+mod cgroup;
+mod cluster;
+mod command;
+mod controlplane;
+mod down;
+mod echo;
+mod error;
+mod home;
+mod images;
+mod kubeconfig;
+mod lab;
+mod namespace;
+mod network;
+mod node;
+mod oci;
+mod packages;
+mod parallel;
+mod pins;
+mod pki;
+mod process;
+pub mod programs;
+mod requirements;
+mod state;
+mod status;
+mod sysctl;
+mod template;
+mod up;
+
+pub use balancer::{LoadBalancer, serve as serve_load_balancers};
+pub use cluster::Cluster;
+pub use down::down;
+pub use echo::{ECHO_URL, Reply};
+pub use error::{Error, Result};
+pub use lab::Lab;
+pub use requirements::{Missing, requirements};
+pub use status::Status;
+pub use up::Options;
+
+/// An `IstioOperator` for meshes in the lab, as `base.yaml` of kubectl-multimesh: its Envoy is the
+/// upstream one, for which some features of Istio have to be off.
+pub const MESH_BASE: &str = include_str!("../templates/mesh-base.yaml");

@@ -177,9 +177,7 @@ impl Cluster {
                 Ok(Deletion::Deleted)
             }
             Ok(Some(_)) => Ok(Deletion::Deleting),
-            Err(Error::Changed { message, .. }) if message.contains("Precondition failed: UID") => {
-                Ok(Deletion::Replaced)
-            }
+            Err(Error::Replaced { .. }) => Ok(Deletion::Replaced),
             Err(error) => Err(error),
         }
     }

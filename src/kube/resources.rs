@@ -247,10 +247,10 @@ impl Cluster {
         let path = format!("/apis/{}", segment(group));
         let ask = Ask::get("look up", format!("the API group {group}"), path);
         match self.ask_json(&ask).await {
-            Ok(answer) => Ok(answer
-                .pointer("/preferredVersion/groupVersion")
-                .and_then(Value::as_str)
-                .map(str::to_owned)),
+            Ok(answer) => {
+                let version = answer.pointer("/preferredVersion/groupVersion");
+                Ok(version.and_then(Value::as_str).map(str::to_owned))
+            }
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -19,6 +19,8 @@ use super::error::{Contact, Fault, StatusAnswer};
 
 /// Attempts at a cluster that refuses the very first connection.
 const FIRST_TRIES: u32 = 3;
+/// ... as long as it refuses quickly.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// How long a cluster that answered before may be gone within one call.
 const OUTAGE: Duration = Duration::from_secs(10);
 /// Attempts at an apply that other writers overtake.
@@ -53,7 +55,7 @@ pub(super) fn again(fault: &Fault, situation: Situation) -> Option<Duration> {
     let worth = match fault {
         Fault::Contact(Contact::NoAnswer(_)) if !answered => false,
         Fault::Contact(_) if answered => spent < OUTAGE,
-        Fault::Contact(_) => attempts < FIRST_TRIES,
+        Fault::Contact(_) => attempts < FIRST_TRIES && spent < FIRST_WAIT,
         Fault::Broken if answered => repeatable && spent < OUTAGE,
         Fault::Broken => repeatable && attempts < FIRST_TRIES,
         Fault::Slow => repeatable && answered,
@@ -94,6 +96,7 @@ mod tests {
         let refused = Fault::Contact(Contact::Refused);
         assert!(again(&refused, first()).is_some());
         assert!(again(&refused, Situation { attempts: 3, ..first() }).is_none());
+        assert!(again(&refused, Situation { spent: FIRST_WAIT, ..first() }).is_none());
         let silent = Fault::Contact(Contact::NoAnswer(Duration::from_secs(8)));
         assert!(again(&silent, first()).is_none());
         assert!(again(&Fault::Slow, first()).is_none());

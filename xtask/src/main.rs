@@ -1,1 +1,37 @@
-fn main() {}
+//! The chores of kubectl-multimesh.
+
+mod demo;
+mod lab;
+mod say;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of kubectl-multimesh.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs real Kubernetes clusters on this machine
+    #[command(subcommand)]
+    Lab(lab::Command),
+    /// Show the main job on real clusters: three of them become one mesh
+    Demo(demo::Demo),
+    /// Run all checks and tests
+    Test(test::Test),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().chore {
+        Chore::Lab(command) => lab::run(command),
+        Chore::Demo(demo) => demo::run(&demo),
+        Chore::Test(test) => test::run(&test),
+    }
+}

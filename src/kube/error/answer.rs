@@ -82,7 +82,12 @@ impl StatusAnswer {
 
     /// Whether a precondition (a UID) of a deletion was not met.
     pub(crate) fn is_precondition(&self) -> bool {
-        self.code == 409 && self.message().contains("Precondition failed")
+        // "Precondition failed: UID in precondition: ..." up to 1.35, "the UID in the precondition
+        // (...) does not match the UID in record" since.
+        self.code == 409
+            && ["Precondition failed", "in the precondition"]
+                .iter()
+                .any(|words| self.message().contains(words))
     }
 
     fn reason(&self) -> &str {
@@ -119,8 +124,8 @@ pub(crate) fn refusal(
         401 => {
             Error::Unauthorized { call, user: user.to_owned(), plugin: plugin.map(str::to_owned) }
         }
-        403 => match missing_namespace(answer, true) {
-            Some(namespace) => Error::NoNamespace { call, namespace },
+        403 => match terminating_namespace(answer) {
+            Some(namespace) => Error::NoNamespace { call, namespace, terminating: true },
             None => Error::Forbidden { call, message },
         },
         404 => not_found(call, kind, answer, message),
@@ -128,6 +133,8 @@ pub(crate) fn refusal(
             let conflicts = answer.conflicts();
             if !conflicts.is_empty() {
                 Error::Conflict { call, conflicts }
+            } else if answer.is_precondition() {
+                Error::Replaced { call }
             } else if answer.reason() == "AlreadyExists" {
                 Error::AlreadyExists { call }
             } else {
@@ -141,6 +148,11 @@ pub(crate) fn refusal(
             let reason = reason.split_once("\": ").map_or(reason, |(_, rest)| rest).to_owned();
             Error::Webhook { call, webhook, reason }
         }
+        // Without another reason a 500 is about this very request: an object that does not fit its
+        // schema, for one, is answered so to an apply.
+        500 if !answer.is_store_hiccup() && answer.retry_after.is_none() => {
+            Error::Rejected { call, code: 500, reason: message }
+        }
         code @ (408 | 429 | 500..) => Error::Unavailable { call, code, reason: message },
         code => Error::Rejected { call, code, reason: message },
     }
@@ -152,8 +164,8 @@ fn not_found(
     answer: &StatusAnswer,
     message: String,
 ) -> Error {
-    if let Some(namespace) = missing_namespace(answer, false) {
-        return Error::NoNamespace { call, namespace };
+    if let Some(namespace) = missing_namespace(answer) {
+        return Error::NoNamespace { call, namespace, terminating: false };
     }
     // A path that is not served is answered with plain text, or (group served, kind not) with a
     // status that names no object.
@@ -170,20 +182,17 @@ fn not_found(
     }
 }
 
-/// The namespace that is missing or, with `terminating`, on its way out.
-fn missing_namespace(answer: &StatusAnswer, terminating: bool) -> Option<String> {
-    let status = answer.status.as_ref()?;
-    let details = status.details.as_ref()?;
-    if terminating {
-        let cause = details.causes.iter().find(|cause| cause.reason == "NamespaceTerminating")?;
-        return quoted_last_word(&cause.message);
-    }
+fn missing_namespace(answer: &StatusAnswer) -> Option<String> {
+    let details = answer.status.as_ref()?.details.as_ref()?;
     (details.kind == "namespaces").then(|| details.name.clone())
 }
 
-/// "namespace NAME is being terminated" (apiserver, plugin/namespace/lifecycle).
-fn quoted_last_word(message: &str) -> Option<String> {
-    message.strip_prefix("namespace ")?.split(' ').next().map(str::to_owned)
+/// The cause says "namespace NAME is being terminated" (apiserver, plugin/namespace/lifecycle).
+fn terminating_namespace(answer: &StatusAnswer) -> Option<String> {
+    let details = answer.status.as_ref()?.details.as_ref()?;
+    let cause = details.causes.iter().find(|cause| cause.reason == "NamespaceTerminating")?;
+    let rest = cause.message.strip_prefix("namespace ")?;
+    rest.split(' ').next().map(str::to_owned)
 }
 
 fn quoted(message: &str) -> Option<&str> {
@@ -246,12 +255,45 @@ mod tests {
             &json!({"kind": "Status", "reason": "NotFound", "message": "namespaces \"istio-system\" not found",
                 "details": {"name": "istio-system", "kind": "namespaces"}}),
         );
-        assert!(
-            matches!(namespace, Error::NoNamespace { namespace, .. } if namespace == "istio-system")
+        assert_eq!(
+            namespace.to_string(),
+            "`east`: cannot apply Deployment istio-system/istiod: the namespace `istio-system` \
+             does not exist"
         );
+        let leaving = error_of(
+            403,
+            &json!({"kind": "Status", "reason": "Forbidden", "message": "forbidden: unable to create \
+                new content in namespace istio-system because it is being terminated",
+                "details": {"causes": [{"reason": "NamespaceTerminating",
+                    "message": "namespace istio-system is being terminated", "field": "metadata.namespace"}]}}),
+        );
+        assert!(leaving.to_string().ends_with("`istio-system` is being deleted"), "{leaving}");
         let answer = StatusAnswer::new(404, None, b"404 page not found\n");
         let kind = refusal(call(), Some(("x.io/v1", "Thing")), &answer, "admin", None);
         assert!(matches!(kind, Error::UnknownKind { kind, .. } if kind == "Thing"));
+    }
+
+    #[test]
+    fn an_object_that_does_not_fit_its_schema_is_rejected() {
+        let message = "failed to create typed patch object (a/b; /v1, Kind=ConfigMap): .dat: field \
+                       not declared in schema";
+        let error = error_of(500, &json!({"kind": "Status", "message": message}));
+        assert!(matches!(&error, Error::Rejected { .. }), "{error:?}");
+        assert!(error.to_string().ends_with(message));
+        let error = error_of(500, &json!({"message": "etcdserver: leader changed"}));
+        assert!(matches!(&error, Error::Unavailable { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn unmet_preconditions_are_recognised_old_and_new() {
+        for message in [
+            "Precondition failed: UID in precondition: a, UID in object meta: b",
+            "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (a) does \
+             not match the UID in record (b). The object might have been deleted and then recreated",
+        ] {
+            let error = error_of(409, &json!({"reason": "Conflict", "message": message}));
+            assert!(matches!(&error, Error::Replaced { .. }), "{error:?}");
+        }
     }
 
     #[test]

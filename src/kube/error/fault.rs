@@ -48,11 +48,11 @@ impl Fault {
     fn of_chain(error: &(dyn StdError + 'static), connect_timeout: Duration) -> Self {
         let mut seen = Seen::default();
         seen.walk(error);
+        // Also after the handshake: in TLS 1.3 the alert about a client certificate comes in place
+        // of the answer.
         if let Some(tls) = seen.tls {
             return Self::Tls(tls);
         }
-        // A client certificate that is refused is noticed after the handshake in TLS 1.3: the
-        // alert comes in place of the answer.
         let text = seen.texts.join(": ");
         let proxy = text.find("tunnel error").or_else(|| text.find("SOCKS"));
         if let Some(start) = proxy.filter(|_| seen.kind.is_none()) {

@@ -127,8 +127,8 @@ impl Error {
             Self::Conflict { .. } => "take the fields over with `--force-conflicts`, or remove \
                                       them from the other manager's configuration"
                 .to_owned(),
-            Self::Changed { .. } => "run the command again".to_owned(),
-            Self::NoNamespace { call, namespace } => format!(
+            Self::Changed { .. } | Self::Replaced { .. } => "run the command again".to_owned(),
+            Self::NoNamespace { call, namespace, .. } => format!(
                 "see its state: `kubectl --context {} get namespace {}`",
                 quote(&call.context),
                 quote(namespace)

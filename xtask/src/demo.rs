@@ -1,0 +1,130 @@
+//! `cargo xtask demo`: three clusters become one mesh, before the eyes of the one who runs it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use clap::Args;
+use multimesh_lab::{Lab, MESH_BASE, Reply};
+
+use crate::lab;
+use crate::say::{cargo, fail, root, say};
+
+/// Show the main job on real clusters: three of them become one mesh
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// The name of the lab that is used
+    #[arg(long, default_value = "demo")]
+    name: String,
+}
+
+const REQUESTS: usize = 30;
+
+pub(crate) fn run(demo: &Demo) -> ExitCode {
+    match attempt(demo) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn attempt(demo: &Demo) -> Result<(), String> {
+    let started = Instant::now();
+    headline("building kubectl-multimesh");
+    let built = cargo().args(["build", "--quiet"]).status().map_err(|e| e.to_string())?;
+    if !built.success() {
+        return Err("kubectl-multimesh does not build".into());
+    }
+    headline("three clusters: two on network-east, one on network-west");
+    let lab = lab::start(&demo.name, 3, false).map_err(|e| e.to_string())?;
+    let home = home(&lab)?;
+
+    headline("a mesh directory, its topology and its root CA");
+    multimesh(&lab, &home, &["init", "--mesh-id", "demo", "--org", "Example"])?;
+    describe(&lab, &home.join("demo"))?;
+
+    headline("one command");
+    multimesh(&lab, &home, &["apply"])?;
+    headline("what came of it");
+    multimesh(&lab, &home, &["status"])?;
+
+    headline("an application in every cluster, asked from every cluster");
+    let clusters = lab.clusters().map_err(|e| e.to_string())?;
+    lab.deploy_echo(&clusters).map_err(|e| e.to_string())?;
+    for cluster in &clusters {
+        let replies = lab.request_echo(cluster, REQUESTS).map_err(|e| e.to_string())?;
+        say(&format!("{:16} {REQUESTS} requests, answered by {}", cluster.context, tally(&replies)));
+    }
+    what_next(&demo.name, &home, started);
+    Ok(())
+}
+
+fn headline(text: &str) {
+    say(&format!("\n== {text}"));
+}
+
+/// A fresh home for the demo's mesh, unless there is one already.
+fn home(lab: &Lab) -> Result<PathBuf, String> {
+    let home = root().join("target").join("demo").join(lab.name());
+    fs::create_dir_all(&home).map_err(|e| format!("{} cannot be made: {e}", home.display()))?;
+    Ok(home)
+}
+
+/// Puts the lab's clusters into the topology that `init` proposed.
+fn describe(lab: &Lab, dir: &Path) -> Result<(), String> {
+    let clusters = lab.clusters().map_err(|e| e.to_string())?;
+    let entries = clusters.iter().map(|c| format!("  {}:\n    network: {}\n", c.context, c.network));
+    let topology = format!("mesh_id: demo\ncontexts:\n{}", entries.collect::<String>());
+    say(&format!("\n{}:\n{topology}", dir.join("topology.yaml").display()));
+    let write = |name: &str, text: &str| fs::write(dir.join(name), text);
+    write("topology.yaml", &topology)
+        .and_then(|()| write("base.yaml", MESH_BASE))
+        .map_err(|e| format!("{} cannot be written: {e}", dir.display()))
+}
+
+/// Runs the plugin as its users do.
+fn multimesh(lab: &Lab, home: &Path, arguments: &[&str]) -> Result<(), String> {
+    say(&format!("$ kubectl multimesh {}", arguments.join(" ")));
+    let mut kubectl = command(lab, home)?;
+    let status = kubectl.arg("multimesh").args(arguments).status().map_err(|e| e.to_string())?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("`kubectl multimesh {}` failed; the lab is left as it is", arguments.join(" ")))
+}
+
+fn command(lab: &Lab, home: &Path) -> Result<Command, String> {
+    let mut kubectl = lab.command("kubectl").map_err(|e| e.to_string())?;
+    let mut path = OsString::from(root().join("target/debug"));
+    path.push(":");
+    path.push(lab.path());
+    kubectl.env("PATH", path).env("MULTIMESH_HOME", home);
+    Ok(kubectl)
+}
+
+fn tally(replies: &[Reply]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reply in replies {
+        *counts.entry(&reply.cluster).or_default() += 1;
+    }
+    let parts: Vec<String> = counts.iter().map(|(cluster, n)| format!("{cluster} {n}")).collect();
+    parts.join(", ")
+}
+
+fn what_next(name: &str, home: &Path, started: Instant) {
+    let seconds = started.elapsed().as_secs();
+    let exec = format!("cargo xtask lab exec --name {name} --");
+    say(&format!(
+        "\nThe demo took {seconds} s. Try next, in this shell:\n\n  \
+         export MULTIMESH_HOME={home} PATH={bin}:$PATH\n  \
+         {exec} kubectl multimesh status -o wide\n  \
+         {exec} kubectl multimesh apply            # nothing to change\n  \
+         {exec} kubectl multimesh teardown\n  \
+         {exec} kubectl --context context-east-1 get pods -A\n\n\
+         Clean up:\n\n  cargo xtask lab down --name {name} && rm -r {home}\n",
+        home = home.display(),
+        bin = root().join("target/debug").display(),
+    ));
+}
