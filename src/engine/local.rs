@@ -1,16 +1,17 @@
 //! Everything that is known before a cluster is asked: files, kubeconfig, names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{self, Choice, Home};
 use super::state::State;
+use super::trust;
 use crate::error::Failure;
 use crate::istio::base::{self, Base, Role};
 use crate::istio::operator::GatewayOverride;
 use crate::istio::remote_secret::is_loopback;
-use crate::kube::{ContextEntry, Kubeconfig};
+use crate::kube::{ContextEntry, Kubeconfig, quote};
 use crate::topology::{self, ClusterName, ControlPlane, Member, Selector, Topology};
 
 /// What the user asked for by the flags that every command takes.
@@ -32,6 +33,24 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Whether nothing may be asked, by exec plugins either.
     pub no_input: bool,
+}
+
+impl Options {
+    /// The flags by which another command means the same mesh and kubeconfig, each with a space
+    /// before it.
+    pub fn same_mesh(&self, mesh_id: &str) -> String {
+        let Choice { dir, file, .. } = &self.choice;
+        let flag =
+            |name: &str, value: &Path| format!(" {name} {}", quote(&value.to_string_lossy()));
+        let mut flags = String::new();
+        flags.extend(dir.as_deref().map(|dir| flag("--dir", dir)));
+        flags.extend(file.as_deref().map(|file| flag("-f", file)));
+        if flags.is_empty() && home::root().is_ok_and(|root| home::meshes(&root).len() > 1) {
+            flags = flag("--mesh", Path::new(mesh_id));
+        }
+        flags.extend(self.kubeconfig.as_deref().map(|file| flag("--kubeconfig", file)));
+        flags
+    }
 }
 
 /// A member of the mesh with everything that is known of it locally.
@@ -157,8 +176,15 @@ impl Local {
         Ok(base::read(&home::read(&path)?, &path, Role::Base)?)
     }
 
+    /// Checks what an apply needs beyond a valid topology; gives the user's operator.
+    pub fn check(&self) -> Result<Base, Failure> {
+        self.check_peer_servers()?;
+        trust::check_root(self)?;
+        self.base()
+    }
+
     /// Refuses API servers that only this machine can reach, as peers would have to.
-    pub fn check_peer_servers(&self) -> Result<(), Failure> {
+    fn check_peer_servers(&self) -> Result<(), Failure> {
         let joined: Vec<&Site> = self.sites.iter().filter(|s| s.member.registry_join).collect();
         if joined.len() < 2 {
             return Ok(());

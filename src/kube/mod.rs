@@ -24,6 +24,7 @@ mod transport;
 pub use cluster::{Cluster, KubernetesVersion};
 pub use connect::ConnectOptions;
 pub use error::Error;
+pub(crate) use error::quote;
 pub use kubeconfig::{ContextEntry, Kubeconfig};
 pub use objects::{Apply, Deletion, Propagation};
 pub use proxy::ProxyVariables;
