@@ -23,7 +23,7 @@ use super::trust::{self, Trust};
 use crate::error::Failure;
 use crate::istio::base::Base;
 use crate::istio::operator::Variant;
-use crate::kube::ResourceId;
+use crate::kube::{Cluster, ResourceId};
 use crate::plan::change::{Change, Verb, changes};
 use crate::plan::desired::{Place, desired};
 use crate::plan::object::{self, Key};
@@ -46,12 +46,20 @@ pub struct Outcome {
     pub clusters: Vec<(String, Result<Written, Failure>)>,
     /// How long it took.
     pub elapsed: Duration,
+    /// The connections of the run, by context.
+    connections: BTreeMap<String, Cluster>,
 }
 
 impl Outcome {
     /// How many clusters are done.
     pub fn done(&self) -> usize {
         self.clusters.iter().filter(|(_, result)| result.is_ok()).count()
+    }
+
+    /// The connection to a cluster that is done.
+    pub(super) fn done_cluster(&self, context: &str) -> Option<&Cluster> {
+        let done = self.clusters.iter().any(|(name, result)| name == context && result.is_ok());
+        self.connections.get(context).filter(|_| done)
     }
 
     /// Whether everything was as it should be.
@@ -105,6 +113,9 @@ pub async fn apply(
         .filter(|r| results.get(r.site.context()).is_some_and(Result::is_ok))
         .map(|r| (r.site.context().to_owned(), record(r, &istioctl.version)))
         .collect();
+    let connections = fleet.reached.iter();
+    let connections =
+        connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
     results.extend(fleet.failed);
     let order: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
     local.state.root = Some(trust.root.certificate.fingerprint.clone());
@@ -114,7 +125,7 @@ pub async fn apply(
         .into_iter()
         .filter_map(|context| results.remove(&context).map(|result| (context, result)))
         .collect();
-    Ok(Outcome { clusters, elapsed: started.elapsed() })
+    Ok(Outcome { clusters, elapsed: started.elapsed(), connections })
 }
 
 fn emit_notes(local: &Local, base: &Base, events: &Events) {

@@ -227,7 +227,8 @@ fn check_existing(reached: &Reached<'_>) -> Result<(), Failure> {
     }))
 }
 
-fn env<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
+/// A variable in the environment of a Deployment's containers.
+pub(super) fn env<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
     let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
     let mut variables = containers.iter().filter_map(|c| c["env"].as_array()).flatten();
     variables.find(|v| v["name"] == name)?.get("value")?.as_str()

@@ -1,20 +1,209 @@
-//! `status`: each cluster of the mesh as it is, and whether the mesh is healthy.
+//! `status`: each cluster of the mesh as it is, and whether the mesh is healthy. Reads only.
+//!
+//! The clusters are looked at side by side, and each with all questions at once. Then the tokens
+//! that they hold for each other are shown to the clusters that they lead to. What comes of it is
+//! judged without a network, against the topology and the root CA in the mesh directory.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use self::link::{Seen, pairs, word};
+use self::look::Look;
+use self::token::Reviews;
 use super::apply::Outcome;
-use super::event::Events;
-use super::local::{Local, Options};
+use super::connect::connect;
+use super::event::{Event, Events};
+use super::fleet;
+use super::local::{Local, Options, Site};
+use crate::error::Failure;
+use crate::istio::istiod::SyncStatus;
+use crate::kube::Cluster;
 
-/// A mesh as it was found.
-#[derive(Debug)]
-pub struct MeshStatus;
+mod build;
+mod cluster;
+mod facts;
+mod link;
+mod look;
+mod model;
+mod token;
+mod trust;
 
-impl MeshStatus {
-    /// The facts for the last screen of an apply.
-    pub fn facts(&self) -> Vec<String> {
-        Vec::new()
+pub use model::*;
+
+/// The hint for everything that an apply mends.
+const APPLY: &str = "mend it: `kubectl multimesh apply`";
+/// After this time the user is told which cluster is waited for.
+const TELL: Duration = Duration::from_secs(3);
+/// How often links that come up are looked at.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// The longest wait for links after an apply.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// A cluster that was looked at. Without a connection there is a reason in place of the look.
+struct Visit<'a> {
+    site: &'a Site,
+    cluster: Option<Cluster>,
+    look: Result<Look, Failure>,
+}
+
+/// Looks at the selected clusters. One that does not answer is part of the answer.
+pub async fn status(local: &Local, options: &Options, events: &Events) -> MeshStatus {
+    let sites: Vec<&Site> = local.selected().collect();
+    let visits = sites.iter().map(|site| async {
+        let visit = Box::pin(async {
+            match connect(local, options, site.context()).await {
+                Ok(cluster) => visit(local, options, site, cluster, &sites).await,
+                Err(failure) => Visit { site, cluster: None, look: Err(failure) },
+            }
+        });
+        told(site, events, visit).await
+    });
+    let visits = fleet::all(options.parallel, visits).await;
+    report(local, options, &visits).await
+}
+
+/// Reads the mesh back after an apply: the clusters that are done, waiting for links that come up.
+pub async fn settled(
+    local: &Local,
+    options: &Options,
+    outcome: &Outcome,
+    events: &Events,
+) -> MeshStatus {
+    let done: Vec<(&Site, &Cluster)> = local
+        .selected()
+        .filter_map(|site| Some((site, outcome.done_cluster(site.context())?)))
+        .collect();
+    let sites: Vec<&Site> = done.iter().map(|(site, _)| *site).collect();
+    let visits =
+        done.iter().map(|(site, cluster)| visit(local, options, site, (*cluster).clone(), &sites));
+    let mut visits = fleet::all(options.parallel, visits).await;
+    settle(options, &mut visits, events).await;
+    report(local, options, &visits).await
+}
+
+async fn visit<'a>(
+    local: &Local,
+    options: &Options,
+    site: &'a Site,
+    cluster: Cluster,
+    sites: &[&Site],
+) -> Visit<'a> {
+    let cluster = cluster.with_deadline(options.request_timeout);
+    let peers = peers(site, sites);
+    let look = look::look(site, &cluster, &peers, local.many_networks()).await;
+    Visit { site, cluster: Some(cluster), look }
+}
+
+/// The names of the clusters that a cluster should read.
+fn peers<'a>(site: &Site, sites: &[&'a Site]) -> Vec<&'a str> {
+    if !site.member.registry_join {
+        return Vec::new();
+    }
+    let joined = sites.iter().filter(|s| s.member.registry_join && s.context() != site.context());
+    joined.map(|site| site.cluster.as_ref()).collect()
+}
+
+/// Waits for a visit; tells when it takes long, and how it ended then.
+async fn told<'a>(
+    site: &Site,
+    events: &Events,
+    visit: impl Future<Output = Visit<'a>> + Unpin,
+) -> Visit<'a> {
+    let mut visit = visit;
+    if let Ok(visit) = tokio::time::timeout(TELL, &mut visit).await {
+        return visit;
+    }
+    let context = site.context().to_owned();
+    let what = format!("an answer of {}", site.entry.server);
+    events.emit(Event::Waiting { context: context.clone(), what });
+    let visit = visit.await;
+    events.emit(match &visit.look {
+        Ok(_) => Event::Finished { context, what: "answered".into() },
+        Err(failure) => Event::Failed { context, failure: failure.clone() },
+    });
+    visit
+}
+
+/// Asks the istiods of clusters with links that are not up again, until they are, or the time is
+/// over.
+async fn settle(options: &Options, visits: &mut [Visit<'_>], events: &Events) {
+    let started = Instant::now();
+    let limit = options.timeout.min(SETTLE);
+    let mut told: BTreeMap<String, bool> = BTreeMap::new();
+    loop {
+        let late = late(visits);
+        for (context, told) in &mut told {
+            if *told && !late.iter().any(|(_, site, _)| site.context() == context) {
+                *told = false;
+                let what = "all links are up".to_owned();
+                events.emit(Event::Finished { context: context.clone(), what });
+            }
+        }
+        if late.is_empty() || started.elapsed() >= limit {
+            return;
+        }
+        if started.elapsed() >= TELL {
+            for (_, site, missing) in &late {
+                let context = site.context().to_owned();
+                told.insert(context.clone(), true);
+                let what = format!("istiod reading {}", missing.join(", "));
+                events.emit(Event::Waiting { context, what });
+            }
+        }
+        tokio::time::sleep(INTERVAL).await;
+        let indices: Vec<usize> = late.iter().map(|(index, ..)| *index).collect();
+        let sites: Vec<&Site> = visits.iter().map(|visit| visit.site).collect();
+        let asked = indices.iter().filter_map(|&index| {
+            let Visit { site, cluster, .. } = &visits[index];
+            let (cluster, peers) = (cluster.as_ref()?, peers(site, &sites));
+            Some(async move { (index, look::ask_again(cluster, site.namespace(), &peers).await) })
+        });
+        let answers = fleet::all(options.parallel, asked).await;
+        for (index, answer) in answers {
+            if let (Ok(replicas), Ok(look)) = (answer, &mut visits[index].look) {
+                look.replicas = replicas;
+            }
+        }
     }
 }
 
-/// Reads the mesh back after an apply.
-pub async fn settled(_: &Local, _: &Options, _: &Outcome, _: &Events) -> MeshStatus {
-    MeshStatus
+/// The clusters whose istiod has a remote secret that it has not followed yet: index, site and the
+/// cluster names that it does not read.
+fn late<'a>(visits: &[Visit<'a>]) -> Vec<(usize, &'a Site, Vec<String>)> {
+    let sites: Vec<&Site> = visits.iter().map(|visit| visit.site).collect();
+    let late = visits.iter().enumerate().filter_map(|(index, Visit { site, look, .. })| {
+        let look = look.as_ref().ok()?;
+        let secrets = look.remote_secrets.as_deref().unwrap_or_default();
+        let missing: Vec<String> = peers(site, &sites)
+            .into_iter()
+            .filter(|peer| token::held(secrets, peer).is_some())
+            .filter(|peer| word(look, peer) != Some(SyncStatus::Synced))
+            .map(|peer| format!("`{peer}`"))
+            .collect();
+        (!missing.is_empty()).then_some((index, *site, missing))
+    });
+    late.collect()
+}
+
+fn seen<'v, 'a: 'v>(visits: &'v [Visit<'a>]) -> Vec<Seen<'v>> {
+    visits.iter().map(|visit| (visit.site, &visit.look)).collect()
+}
+
+/// Has the tokens of all links reviewed, and judges.
+async fn report(local: &Local, options: &Options, visits: &[Visit<'_>]) -> MeshStatus {
+    let seen = seen(visits);
+    let tokens = pairs(&seen).filter_map(|((_, reader), (to, target))| {
+        let secrets = reader.as_ref().ok()?.remote_secrets.as_ref()?;
+        let token = token::held(secrets, to.cluster.as_ref())?.token?;
+        let visit = visits.iter().find(|visit| visit.site.context() == to.context())?;
+        target.is_ok().then_some((visit.cluster.as_ref()?, token))
+    });
+    let reviews = Reviews::ask(options.parallel, tokens).await;
+    let now = Timestamp::now();
+    // Nobody needs the fraction of the second.
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    build::build(local, &seen, &reviews, now)
 }

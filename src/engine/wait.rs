@@ -151,7 +151,8 @@ pub(super) fn rollout_missing(deployment: &Value) -> Option<String> {
     (available < wanted).then(|| format!("{available} of {wanted} ready"))
 }
 
-fn pod_reason(pod: &Value) -> Option<String> {
+/// Why a pod does not run.
+pub(super) fn pod_reason(pod: &Value) -> Option<String> {
     let name = pod["metadata"]["name"].as_str()?;
     let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
     let waiting = statuses.iter().find_map(|path| {

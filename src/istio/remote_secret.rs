@@ -92,11 +92,20 @@ pub fn clusters(secret: &Value) -> Vec<&str> {
 
 /// The token in a remote secret, for a review by the API server that issued it.
 pub fn token(secret: &Value, cluster: &str) -> Option<Zeroizing<String>> {
-    let kubeconfig = BASE64_STANDARD.decode(secret.get("data")?.get(cluster)?.as_str()?).ok()?;
-    let kubeconfig = Zeroizing::new(kubeconfig);
-    let value: Value = serde_saphyr::from_slice(&kubeconfig).ok()?;
-    let token = value.pointer("/users/0/user/token")?.as_str()?;
+    let kubeconfig = read_kubeconfig(secret, cluster)?;
+    let token = kubeconfig.pointer("/users/0/user/token")?.as_str()?;
     Some(Zeroizing::new(token.to_owned()))
+}
+
+/// The API server to which a remote secret leads; `None` where it holds no kubeconfig.
+pub fn server(secret: &Value, cluster: &str) -> Option<String> {
+    let kubeconfig = read_kubeconfig(secret, cluster)?;
+    kubeconfig.pointer("/clusters/0/cluster/server")?.as_str().map(str::to_owned)
+}
+
+fn read_kubeconfig(secret: &Value, cluster: &str) -> Option<Value> {
+    let kubeconfig = BASE64_STANDARD.decode(secret.get("data")?.get(cluster)?.as_str()?).ok()?;
+    serde_saphyr::from_slice(&Zeroizing::new(kubeconfig)).ok()
 }
 
 /// Whether an API server URL is one that only its own machine can reach.
@@ -137,6 +146,8 @@ mod tests {
         assert_eq!(kubeconfig["clusters"][0]["cluster"]["tls-server-name"], "api.east");
         assert_eq!(token(&secret, "east-1").unwrap().as_str(), "t0ken");
         assert_eq!(token(&secret, "west"), None);
+        assert_eq!(server(&secret, "east-1").as_deref(), Some("https://10.0.0.1:6443"));
+        assert_eq!(server(&secret, "west"), None);
     }
 
     #[test]

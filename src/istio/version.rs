@@ -26,6 +26,17 @@ impl Version {
     }
 }
 
+/// The oldest Kubernetes, as the minor of major 1, that a release line of Istio supports
+/// (`istio.io:content/en/news/releases/1.*.x/announcing-1.*/_index.md`). A line that is newer than
+/// this table is held to its last entry.
+pub fn oldest_kubernetes(istio: Version) -> Option<u32> {
+    match (istio.major, istio.minor) {
+        (1, ..29) => None,
+        (1, 29) => Some(31),
+        _ => Some(32),
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
@@ -62,6 +73,15 @@ mod tests {
         assert_eq!(Version::parse("1.31-alpha.eed52eb"), v(1, 31));
         assert_eq!(Version::parse("latest"), None);
         assert!(Version::parse("1.9.0") < Some(OLDEST));
+    }
+
+    #[test]
+    fn each_release_line_has_its_oldest_kubernetes() {
+        let oldest = |text: &str| oldest_kubernetes(Version::parse(text).unwrap());
+        assert_eq!(oldest("1.28.3"), None, "older than what is worked with");
+        assert_eq!(oldest("1.29.9"), Some(31));
+        assert_eq!(oldest("1.30.0"), Some(32));
+        assert_eq!(oldest("1.31-alpha.eed52eb"), Some(32));
     }
 
     #[test]

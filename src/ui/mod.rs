@@ -1,6 +1,7 @@
 //! The one room that prints: data to stdout, everything else to stderr.
 
 pub mod progress;
+pub mod status;
 pub mod table;
 
 use std::io::{IsTerminal as _, Write as _};

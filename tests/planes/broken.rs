@@ -10,13 +10,22 @@ fn a_dead_cluster_costs_the_others_nothing_and_is_finished_by_the_next_run() {
 
     let dead = &planes.clusters[2];
     dead.kill_api_server().unwrap();
-    planes.write("m", "base.yaml", &format!("{}  # changed\n", multimesh_lab::MESH_BASE.trim_end()));
     planes.write(
         "m",
         "base.yaml",
-        &multimesh_lab::MESH_BASE.replace("accessLogFile: /dev/stdout", "accessLogFile: /dev/stderr"),
+        &format!("{}  # changed\n", multimesh_lab::MESH_BASE.trim_end()),
     );
-    planes.apply(&[]).expect(3).says(&format!("`{}`", dead.context)).says("applied to 2 clusters of 3");
+    planes.write(
+        "m",
+        "base.yaml",
+        &multimesh_lab::MESH_BASE
+            .replace("accessLogFile: /dev/stdout", "accessLogFile: /dev/stderr"),
+    );
+    planes
+        .apply(&[])
+        .expect(3)
+        .says(&format!("`{}`", dead.context))
+        .says("applied to 2 clusters of 3");
     assert_eq!(planes.links(0).len(), 2, "the link to the dead cluster stays");
     assert_eq!(planes.links(1).len(), 2, "the link to the dead cluster stays");
 

@@ -3,8 +3,10 @@
 use crate::Planes;
 
 const ROOT: &str = include_str!("../fixtures/seed-workdir/certs/root-cert.pem");
-const CA: &str = include_str!("../fixtures/seed-workdir/certs/intermediate-context-east-1/ca-cert.pem");
-const KEY: &str = include_str!("../fixtures/seed-workdir/certs/intermediate-context-east-1/ca-key.pem");
+const CA: &str =
+    include_str!("../fixtures/seed-workdir/certs/intermediate-context-east-1/ca-cert.pem");
+const KEY: &str =
+    include_str!("../fixtures/seed-workdir/certs/intermediate-context-east-1/ca-key.pem");
 
 fn apply_object(planes: &Planes, index: usize, object: &str) {
     let cluster = &planes.clusters[index];
@@ -29,7 +31,12 @@ fn cacerts_with_another_root_are_refused_before_any_write() {
         ),
     );
     planes.run(&["init", "--mesh-id", "m"]).expect(0);
-    planes.apply(&[]).expect(1).says("another root").says(&planes.clusters[1].context).says("hint:");
+    planes
+        .apply(&[])
+        .expect(1)
+        .says("another root")
+        .says(&planes.clusters[1].context)
+        .says("hint:");
     assert!(planes.is_untouched(0) && planes.is_untouched(1));
 }
 
@@ -113,13 +120,29 @@ fn what_somebody_changed_is_put_right_or_told() {
     planes.apply(&[]).expect(0);
     let patch = r#"{"data":{"mesh_id":"other"}}"#;
     let config = ["configmap", "istio", "-n", "istio-system"];
-    planes.kubectl(0, &[&["patch"], &config[..], &["--type=merge", "-p", r#"{"data":{"mesh":"x"}}"#]].concat());
+    planes.kubectl(
+        0,
+        &[&["patch"], &config[..], &["--type=merge", "-p", r#"{"data":{"mesh":"x"}}"#]].concat(),
+    );
     // The field has another manager now, so it is told and not fought over.
     planes.apply(&[]).expect(1).says("ConfigMap istio-system/istio").says("--force-conflicts");
     planes.apply(&["--force-conflicts"]).expect(0).says("applied to 1 cluster");
-    let mesh = planes.kubectl(0, &[&["get"], &config[..], &["-o", "jsonpath={.data.mesh}"]].concat());
+    let mesh =
+        planes.kubectl(0, &[&["get"], &config[..], &["-o", "jsonpath={.data.mesh}"]].concat());
     assert!(mesh.contains("rootNamespace"), "{mesh}");
     planes.apply(&[]).expect(0).says("nothing to change");
-    planes.kubectl(0, &["patch", "configmap", "kubectl-multimesh", "-n", "istio-system", "--type=merge", "-p", patch]);
+    planes.kubectl(
+        0,
+        &[
+            "patch",
+            "configmap",
+            "kubectl-multimesh",
+            "-n",
+            "istio-system",
+            "--type=merge",
+            "-p",
+            patch,
+        ],
+    );
     planes.apply(&[]).expect(1).says("belongs to the mesh `other`");
 }

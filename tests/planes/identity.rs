@@ -11,7 +11,9 @@ fn two_contexts_of_one_cluster_are_refused() {
     std::fs::write(&twin, text.replace(&context, "twin")).unwrap();
     let list = format!("{}:{}", planes.clusters[0].kubeconfig().display(), twin.display());
     planes.user.set_kubeconfig(list);
-    let topology = format!("mesh_id: m\ncontexts:\n  {context}: {{network: flat}}\n  twin: {{network: flat}}\n");
+    let topology = format!(
+        "mesh_id: m\ncontexts:\n  {context}: {{network: flat}}\n  twin: {{network: flat}}\n"
+    );
     planes.write("m", "topology.yaml", &topology);
     planes.apply(&[]).expect(1).says("are the same cluster").says("topology.yaml:4");
     assert!(planes.is_untouched(0));

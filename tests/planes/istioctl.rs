@@ -9,7 +9,12 @@ fn an_operator_that_istioctl_rejects_is_told_in_its_words() {
     let planes = Planes::start(1);
     let base = multimesh_lab::MESH_BASE.replace("profile: minimal", "profile: minimall");
     planes.write("m", "base.yaml", &base);
-    planes.apply(&[]).expect(1).says("istioctl rejects").says("\"minimall\" not found").says("hint:");
+    planes
+        .apply(&[])
+        .expect(1)
+        .says("istioctl rejects")
+        .says("\"minimall\" not found")
+        .says("hint:");
     assert!(planes.is_untouched(0));
 }
 

@@ -69,16 +69,19 @@ impl Planes {
 
     /// The names of the remote secrets that a cluster holds.
     fn links(&self, index: usize) -> Vec<String> {
-        let select = ["get", "secrets", "-n", "istio-system", "-l", "istio/multiCluster=true", "-o", "name"];
+        let select =
+            ["get", "secrets", "-n", "istio-system", "-l", "istio/multiCluster=true", "-o", "name"];
         self.kubectl(index, &select).lines().map(str::to_owned).collect()
     }
 
     /// Whether the tool wrote anything to a cluster.
     fn is_untouched(&self, index: usize) -> bool {
         let ours = "applyset.kubernetes.io/part-of";
-        let kinds = "namespaces,clusterroles,customresourcedefinitions,mutatingwebhookconfigurations";
+        let kinds =
+            "namespaces,clusterroles,customresourcedefinitions,mutatingwebhookconfigurations";
         let members = self.kubectl(index, &["get", kinds, "-l", ours, "-o", "name"]);
-        let secrets = self.kubectl(index, &["get", "secrets,configmaps", "-A", "-l", ours, "-o", "name"]);
+        let secrets =
+            self.kubectl(index, &["get", "secrets,configmaps", "-A", "-l", ours, "-o", "name"]);
         members.trim().is_empty() && secrets.trim().is_empty()
     }
 }

@@ -28,7 +28,8 @@ fn a_read_only_account_is_told_which_verbs_it_lacks() {
     let token = reader_token(&planes, "view");
     let file = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
     planes.user.set_kubeconfig(file);
-    let run = planes.apply(&[]).expect(1).says("may not").says("create/patch/delete deployments.apps");
+    let run =
+        planes.apply(&[]).expect(1).says("may not").says("create/patch/delete deployments.apps");
     assert!(run.stderr.contains("kubectl --context"), "{}", run.stderr);
     assert!(!run.stderr.contains(&token));
     assert!(planes.is_untouched(0));

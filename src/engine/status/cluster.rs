@@ -1,0 +1,320 @@
+//! One cluster: what was seen of it, against what the topology says.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::link::is_fresh;
+use super::look::{GatewayLook, Look};
+use super::model::{
+    Check, ClusterState, ClusterStatus, Finding, Gateway, Istiod, Level, ReplicaStatus, Tally,
+};
+use super::trust::{self, Anchor};
+use crate::engine::local::{Local, Site};
+use crate::engine::policy::env;
+use crate::engine::wait::{pod_reason, rollout_missing};
+use crate::error::Failure;
+use crate::istio::operator::GATEWAY;
+use crate::istio::version::{self, Version};
+use crate::plan::desired::{CROSS_NETWORK_GATEWAY, NETWORK_LABEL};
+use crate::plan::object::{Key, label};
+
+/// Judges a cluster; its links come later.
+pub(super) fn cluster(
+    local: &Local,
+    site: &Site,
+    seen: &Result<Look, Failure>,
+    anchor: &Anchor,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> ClusterStatus {
+    let mut status = ClusterStatus {
+        context: site.context().to_owned(),
+        cluster: site.cluster.to_string(),
+        network: site.member.network.to_string(),
+        namespace: site.namespace().to_owned(),
+        server: site.entry.server.clone(),
+        control_plane: site.member.control_plane.to_string(),
+        state: ClusterState::Unreachable,
+        reason: None,
+        uid: None,
+        kubernetes: None,
+        istio: None,
+        istiod: None,
+        gateway: None,
+        trust: trust::unknown(),
+        links: Tally::default(),
+    };
+    let look = match seen {
+        Ok(look) => look,
+        Err(failure) => {
+            let prefix = format!("`{}`: ", site.context());
+            let reason = failure.message.strip_prefix(&prefix).unwrap_or(&failure.message);
+            status.reason = Some(reason.to_owned());
+            let (level, check) = (Level::Problem, Check::Reachable);
+            let text = failure.message.clone();
+            let mut finding = Finding::new(level, check, Some(site.context()), text);
+            finding.hints.clone_from(&failure.hints);
+            findings.push(finding);
+            return status;
+        }
+    };
+    let mut judge = Judge { site, look, findings };
+    status.uid.clone_from(&look.uid);
+    status.kubernetes = Some(look.kubernetes.git_version.clone());
+    status.istio = istio(look);
+    status.istiod = judge.istiod_figures();
+    status.gateway = look.gateway.as_ref().and_then(|gateway| judge.gateway_figures(gateway));
+    judge.identity(local);
+    judge.unread();
+    if is_fresh(look) {
+        status.state = ClusterState::NotApplied;
+        let text = "it is not in the mesh yet: nothing was applied to it";
+        judge.problem(Check::Membership, text, super::APPLY);
+        return status;
+    }
+    status.state = ClusterState::Member;
+    judge.membership(local);
+    judge.kubernetes(status.istio.as_deref());
+    judge.istiod();
+    if let Some(gateway) = &look.gateway {
+        judge.gateway(gateway, status.gateway.as_ref());
+    }
+    let (trust, finding) = trust::trust(site, look, anchor, now);
+    status.trust = trust;
+    findings.extend(finding);
+    status
+}
+
+/// The versions of the control plane: of its Deployments, else what its replicas say.
+fn istio(look: &Look) -> Option<String> {
+    let deployments = look.istiods.iter().flatten();
+    let mut versions: BTreeSet<String> = deployments.filter_map(version::of_istiod).collect();
+    if versions.is_empty() {
+        versions.extend(look.replicas.iter().filter_map(|r| r.metrics.version.clone()));
+    }
+    let versions: Vec<String> = versions.into_iter().collect();
+    (!versions.is_empty()).then(|| versions.join(","))
+}
+
+fn number(object: &Value, path: &str) -> Option<i64> {
+    object.pointer(path).and_then(Value::as_i64)
+}
+
+/// Ready and wanted replicas of a Deployment.
+fn replicas(deployment: &Value) -> (i64, i64) {
+    let ready = number(deployment, "/status/readyReplicas").unwrap_or(0);
+    (ready, number(deployment, "/spec/replicas").unwrap_or(1))
+}
+
+struct Judge<'a> {
+    site: &'a Site,
+    look: &'a Look,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Judge<'_> {
+    fn add(&mut self, level: Level, check: Check, text: impl Into<String>, hint: &str) {
+        let context = self.site.context();
+        let text = format!("`{context}`: {}", text.into());
+        self.findings.push(Finding::new(level, check, Some(context), text).hint(hint));
+    }
+
+    fn problem(&mut self, check: Check, text: impl Into<String>, hint: &str) {
+        self.add(Level::Problem, check, text, hint);
+    }
+
+    fn kubectl(&self, rest: &str) -> String {
+        format!("kubectl --context {} -n {} {rest}", self.site.context(), self.site.namespace())
+    }
+
+    /// The context is the cluster that it was.
+    fn identity(&mut self, local: &Local) {
+        let record = local.state.contexts.get(self.site.context());
+        let Some((record, uid)) = record.zip(self.look.uid.as_ref()) else { return };
+        if record.uid != *uid {
+            let text = format!(
+                "it is not the cluster that it was: its kube-system has the UID {uid}, and at the last apply {} ({})",
+                record.uid, record.server
+            );
+            let hint = "point the context to the right cluster in your kubeconfig";
+            self.problem(Check::Identity, text, hint);
+        }
+    }
+
+    fn unread(&mut self) {
+        let Some(first) = self.look.unread.first() else { return };
+        let (context, more) = (self.site.context(), self.look.unread.len() - 1);
+        let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+        let text = format!("{}{more}", first.message);
+        let mut finding = Finding::new(Level::Problem, Check::Rights, Some(context), text);
+        finding.hints.clone_from(&first.hints);
+        self.findings.push(finding);
+    }
+
+    /// The cluster is in this mesh, under its name, in its network.
+    fn membership(&mut self, local: &Local) {
+        let context = self.site.context();
+        let data = |key: &str| {
+            let parent = self.look.parent.as_ref()?.as_ref()?;
+            parent.get("data")?.get(key)?.as_str()
+        };
+        let mesh = data("mesh_id").filter(|mesh| *mesh != local.topology.mesh_id.as_ref());
+        if let Some(mesh) = mesh {
+            let text = format!("it belongs to the mesh `{mesh}`");
+            let hint = format!("leave it out here: `--contexts '^{context}'`");
+            self.problem(Check::Membership, text, &hint);
+            return;
+        }
+        let istiods = self.look.istiods.iter().flatten();
+        let mut names = istiods.filter_map(|istiod| env(istiod, "CLUSTER_ID"));
+        if let Some(name) = names.find(|name| *name != self.site.cluster.as_ref()) {
+            let text = format!(
+                "its istiod calls the cluster `{name}`, and the topology `{}`",
+                self.site.cluster
+            );
+            let hint =
+                format!("keep the name: `cluster: {name}` under `{context}` in the topology");
+            self.problem(Check::Membership, text, &hint);
+        }
+        let Some(Some(namespace)) = &self.look.namespace else { return };
+        let network = self.site.member.network.as_ref();
+        match label(namespace, NETWORK_LABEL) {
+            Some(there) if there == network => {}
+            there => {
+                let there = there.map_or("no network".to_owned(), |n| format!("the network `{n}`"));
+                let text = format!(
+                    "its namespace {} has {there}, and the topology says `{network}`",
+                    self.site.namespace()
+                );
+                self.problem(Check::Membership, text, super::APPLY);
+            }
+        }
+    }
+
+    fn kubernetes(&mut self, istio: Option<&str>) {
+        let Some(istio) = istio.and_then(Version::parse) else { return };
+        let kubernetes = &self.look.kubernetes;
+        let Some(oldest) = version::oldest_kubernetes(istio) else { return };
+        if (kubernetes.major, kubernetes.minor) < (1, oldest) {
+            let text = format!(
+                "it runs Kubernetes {kubernetes}, and Istio {istio} supports 1.{oldest} and later"
+            );
+            let hint = "upgrade Kubernetes there before the next upgrade of Istio";
+            self.add(Level::Warning, Check::KubernetesVersion, text, hint);
+        }
+    }
+
+    fn istiod_figures(&self) -> Option<Istiod> {
+        let istiods = self.look.istiods.as_ref()?;
+        let (ready, wanted) =
+            istiods.iter().map(replicas).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let replicas = self.look.replicas.iter().map(|replica| ReplicaStatus {
+            pod: replica.pod.clone(),
+            version: replica.metrics.version.clone(),
+            ca_not_after: replica.metrics.ca_ends.and_then(|s| Timestamp::from_second(s).ok()),
+        });
+        Some(Istiod { ready, wanted, replicas: replicas.collect() })
+    }
+
+    fn istiod(&mut self) {
+        let Some(istiods) = &self.look.istiods else { return };
+        if istiods.is_empty() {
+            let text = format!("there is no istiod in the namespace {}", self.site.namespace());
+            let existing = "install Istio there again: the topology says `control_plane: existing`";
+            let hint = if self.site.managed() { super::APPLY } else { existing };
+            self.problem(Check::Istiod, text, hint);
+        }
+        for istiod in istiods {
+            let (ready, wanted) = replicas(istiod);
+            let short = (ready < wanted).then(|| format!("{ready} of {wanted} ready"));
+            let Some(missing) = rollout_missing(istiod).or(short) else { continue };
+            let reason = self.look.pods.iter().flatten().find_map(pod_reason);
+            let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+            let text = format!("{} is not ready: {missing}{reason}", Key::of(istiod));
+            let hint = format!("look at it: `{}`", self.kubectl("describe pods -l app=istiod"));
+            self.problem(Check::Istiod, text, &hint);
+        }
+    }
+
+    fn gateway_figures(&self, look: &GatewayLook) -> Option<Gateway> {
+        let service = look.service.as_ref()?.as_ref();
+        let deployment = look.deployment.as_ref()?.as_ref();
+        let override_ = self.site.member.gateway.as_ref().map(|gateway| gateway.host.to_string());
+        let addresses = match override_ {
+            Some(address) => vec![address],
+            None => service.map(addresses).unwrap_or_default(),
+        };
+        let (ready, wanted) = deployment.map_or((0, 0), replicas);
+        let missing = match (service, deployment) {
+            (None, _) | (_, None) => Some("missing"),
+            _ if addresses.is_empty() => Some("no address"),
+            _ if ready == 0 => Some("not ready"),
+            _ if matches!(look.opening, Some(None)) => Some("not open"),
+            _ => None,
+        };
+        Some(Gateway { addresses, ready, wanted, missing: missing.map(str::to_owned) })
+    }
+
+    fn gateway(&mut self, look: &GatewayLook, figures: Option<&Gateway>) {
+        let Some(figures) = figures else { return };
+        let (Some(Some(service)), Some(Some(deployment))) = (&look.service, &look.deployment)
+        else {
+            let text = format!(
+                "there is no east-west gateway ({GATEWAY}), so other networks cannot reach its services"
+            );
+            self.problem(Check::Gateway, text, super::APPLY);
+            return;
+        };
+        if figures.addresses.is_empty() {
+            let kind = service.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP");
+            let context = self.site.context();
+            let (text, hint) = if kind == "LoadBalancer" {
+                let hint = self.kubectl(&format!("describe service {GATEWAY}"));
+                let text = "the east-west gateway has no address: no load balancer gave it one";
+                (text.to_owned(), format!("does this cluster have a load balancer? `{hint}`"))
+            } else {
+                (
+                    format!("the east-west gateway has no address: its Service is a {kind}"),
+                    format!(
+                        "give the address that other networks can use: `gateway: <address>` under `{context}` in the topology"
+                    ),
+                )
+            };
+            self.problem(Check::Gateway, text, &hint);
+        }
+        let short = (figures.ready < figures.wanted)
+            .then(|| format!("{} of {} ready", figures.ready, figures.wanted));
+        if let Some(missing) = rollout_missing(deployment).or(short) {
+            let describe = self.kubectl("describe pods -l istio=eastwestgateway");
+            let text = format!("the east-west gateway is not ready: {missing}");
+            self.problem(Check::Gateway, text, &format!("look at it: `{describe}`"));
+        }
+        if matches!(look.opening, Some(None)) {
+            let text = format!(
+                "the east-west gateway is not open to the mesh: there is no Gateway {}/{CROSS_NETWORK_GATEWAY}",
+                self.site.namespace()
+            );
+            self.problem(Check::Gateway, text, super::APPLY);
+        }
+        let network = self.site.member.network.as_ref();
+        let own_address = self.site.member.gateway.is_some();
+        if !own_address && label(service, NETWORK_LABEL) != Some(network) {
+            let text = format!(
+                "the Service {GATEWAY} lacks the label {NETWORK_LABEL}={network}, so other clusters do not find it"
+            );
+            self.problem(Check::Gateway, text, super::APPLY);
+        }
+    }
+}
+
+/// The addresses of a Service's load balancer, IPs or hostnames.
+fn addresses(service: &Value) -> Vec<String> {
+    let ingress = service.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
+    let text = |entry: &Value, key: &str| {
+        entry[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let ingress = ingress.into_iter().flatten();
+    ingress.filter_map(|entry| text(entry, "ip").or_else(|| text(entry, "hostname"))).collect()
+}
