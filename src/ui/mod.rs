@@ -2,6 +2,7 @@
 
 pub mod progress;
 pub mod table;
+pub mod teardown;
 
 use std::io::{IsTerminal as _, Write as _};
 
