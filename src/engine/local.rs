@@ -12,7 +12,10 @@ use crate::istio::base::{self, Base, Role};
 use crate::istio::operator::GatewayOverride;
 use crate::istio::remote_secret::is_loopback;
 use crate::kube::{ContextEntry, Kubeconfig, quote};
-use crate::topology::{self, ClusterName, ControlPlane, Member, Selector, Topology};
+use crate::topology::{
+    self, ClusterName, ContextName, ControlPlane, Member, Namespace, NetworkName, Selector,
+    Topology,
+};
 
 /// What the user asked for by the flags that every command takes.
 #[derive(Debug, Clone)]
@@ -107,27 +110,46 @@ pub struct Local {
 impl Local {
     /// Loads and validates everything local; nothing is written and no cluster is asked.
     pub fn load(options: &Options) -> Result<Self, Failure> {
+        Self::read(options, false)
+    }
+
+    /// As [`Local::load`], but for what was applied rather than what is to be applied: with the
+    /// contexts that the topology lists no more, as long as the kubeconfig has them, and each
+    /// cluster in the namespace that it was applied to.
+    pub fn load_applied(options: &Options) -> Result<Self, Failure> {
+        Self::read(options, true)
+    }
+
+    fn read(options: &Options, applied: bool) -> Result<Self, Failure> {
         let home = home::find(&options.choice)?;
         let topology = topology::parse(&home::read(&home.topology)?, &home.topology)?;
         check_mesh_id(&topology, options.choice.mesh.as_deref())?;
         let state = State::load(&home.state(), topology.mesh_id.as_ref())?;
         let kubeconfig = Kubeconfig::load(options.kubeconfig.as_deref())?;
+        let names = topology::resolve(&topology, &pinned(&state))?;
+        let mut members: Vec<(Member, ClusterName)> =
+            topology.members.iter().cloned().zip(names.into_iter().map(|(_, name)| name)).collect();
+        if applied {
+            for (member, _) in &mut members {
+                let record = state.contexts.get(member.context.as_str());
+                if let Some(namespace) = record.and_then(|r| Namespace::new(&r.namespace).ok()) {
+                    member.namespace = namespace;
+                }
+            }
+            members.extend(leavers(&topology, &state, &kubeconfig, &home));
+        }
         let selectors = options.contexts.iter().map(|text| text.parse::<Selector>());
         let selectors = selectors.collect::<Result<Vec<_>, _>>()?;
-        let selected = topology::select(topology.contexts(), &selectors)?;
-        let names = topology::resolve(&topology, &pinned(&state))?;
-        let sites = topology
-            .members
-            .iter()
-            .zip(names)
-            .map(|(member, (context, cluster))| {
-                let entry = kubeconfig.context(context.as_str()).map_err(|error| Failure {
-                    excerpt: Some(member.place.clone()),
-                    ..error.into()
+        let selected = topology::select(members.iter().map(|(m, _)| &m.context), &selectors)?;
+        let sites = members
+            .into_iter()
+            .map(|(member, cluster)| {
+                let entry = kubeconfig.context(member.context.as_str()).map_err(|error| {
+                    Failure { excerpt: Some(member.place.clone()), ..error.into() }
                 })?;
-                let selected = selected.contains(&context);
-                let overlay = read_overlay(member)?;
-                Ok(Site { member: member.clone(), cluster, entry, selected, overlay })
+                let selected = selected.contains(&member.context);
+                let overlay = if applied { None } else { read_overlay(&member)? };
+                Ok(Site { member, cluster, entry, selected, overlay })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
         Ok(Self { home, topology, sites, kubeconfig, state })
@@ -217,14 +239,39 @@ fn check_mesh_id(topology: &Topology, wanted: Option<&str>) -> Result<(), Failur
     }
 }
 
-fn pinned(state: &State) -> BTreeMap<topology::ContextName, ClusterName> {
+fn pinned(state: &State) -> BTreeMap<ContextName, ClusterName> {
     let records = state.contexts.iter();
     records
         .filter_map(|(context, record)| {
-            let context = topology::ContextName::new(context).ok()?;
+            let context = ContextName::new(context).ok()?;
             Some((context, ClusterName::new(&record.cluster).ok()?))
         })
         .collect()
+}
+
+/// The contexts that were applied and are in the topology no more. Those that the kubeconfig lacks
+/// cannot be reached.
+fn leavers(
+    topology: &Topology,
+    state: &State,
+    kubeconfig: &Kubeconfig,
+    home: &Home,
+) -> Vec<(Member, ClusterName)> {
+    let left = state.contexts.iter().filter(|(context, _)| {
+        topology.member(context).is_none() && kubeconfig.context(context).is_ok()
+    });
+    left.filter_map(|(context, record)| {
+        let cluster = ClusterName::new(&record.cluster).ok()?;
+        let member = Member::recorded(
+            ContextName::new(context).ok()?,
+            cluster.clone(),
+            NetworkName::new(&record.network).ok()?,
+            Namespace::new(&record.namespace).ok()?,
+            home.state(),
+        );
+        Some((member, cluster))
+    })
+    .collect()
 }
 
 fn read_overlay(member: &Member) -> Result<Option<Base>, Failure> {
