@@ -77,7 +77,12 @@ fn show(mesh: &str, survey: &Survey<'_>) -> String {
     let clusters: Vec<Cluster<'_>> = survey
         .clusters
         .iter()
-        .map(|c| Cluster { context: c.context(), server: c.server(), removal: &c.removal })
+        .map(|c| Cluster {
+            context: c.context(),
+            server: c.server(),
+            namespace: c.namespace(),
+            removal: &c.removal,
+        })
         .collect();
     let peers: Vec<Peer<'_>> = survey
         .peers

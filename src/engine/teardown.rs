@@ -49,6 +49,11 @@ impl Planned<'_> {
         self.reached.site.context()
     }
 
+    /// The namespace of the control plane.
+    pub fn namespace(&self) -> &str {
+        self.reached.site.namespace()
+    }
+
     /// The API server.
     pub fn server(&self) -> &str {
         &self.reached.site.entry.server
@@ -307,7 +312,7 @@ async fn clear(
         deadline: tokio::time::Instant::now() + options.timeout,
         events,
     };
-    demolition.run(&planned.removal).await
+    demolition.run().await
 }
 
 fn tell(events: &Events, context: &str, result: Result<String, &Failure>) {
