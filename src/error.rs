@@ -110,9 +110,8 @@ impl From<crate::kube::Error> for Failure {
 impl From<files::Error> for Failure {
     fn from(error: files::Error) -> Self {
         let hint = match &error {
-            files::Error::Read { path, cause } | files::Error::Write { path, cause } => {
-                file_hint(path, cause)
-            }
+            files::Error::Read { path, .. } => Some(look_hint(path)),
+            files::Error::Write { path, cause } => write_hint(path, cause),
             files::Error::Locked { .. } => {
                 Some("wait for it to end, or end it; nothing was changed".to_owned())
             }
@@ -121,20 +120,24 @@ impl From<files::Error> for Failure {
     }
 }
 
-fn file_hint(path: &Path, cause: &files::Cause) -> Option<String> {
-    let dir = path.parent().unwrap_or(path).display();
+fn look_hint(path: &Path) -> String {
+    format!("look at what is there: `ls -la {}`", path.parent().unwrap_or(path).display())
+}
+
+fn write_hint(path: &Path, cause: &files::Cause) -> Option<String> {
     match cause {
-        files::Cause::ReadOnly => Some(
+        files::Cause::ReadOnly | files::Cause::Missing | files::Cause::NotADirectory => Some(
             "keep the mesh's files elsewhere: `MULTIMESH_HOME=<folder>`, or `--dir <folder>`"
                 .into(),
         ),
-        files::Cause::NoSpace => Some(format!("make room: `df -h {dir}`")),
-        files::Cause::Permission => Some(format!("look at who may: `ls -la {dir}`")),
-        files::Cause::NotText
-        | files::Cause::Missing
-        | files::Cause::NotADirectory
-        | files::Cause::IsADirectory
-        | files::Cause::Other(_) => None,
+        files::Cause::NoSpace => Some(format!(
+            "make room: `df -h {}`; then run the same command again",
+            path.parent().unwrap_or(path).display()
+        )),
+        files::Cause::Permission | files::Cause::IsADirectory | files::Cause::NotText => {
+            Some(look_hint(path))
+        }
+        files::Cause::Other(_) => None,
     }
 }
 
@@ -142,6 +145,11 @@ impl From<pki::Error> for Failure {
     fn from(error: pki::Error) -> Self {
         match error {
             pki::Error::Files(error) => error.into(),
+            // It can only come from the command line.
+            error @ pki::Error::Organization { .. } => {
+                Self { exit: Exit::Usage, ..Self::new(error.to_string()) }
+                    .maybe_hint(pki_hint(&error))
+            }
             error => {
                 let hint = pki_hint(&error);
                 Self::new(error.to_string()).maybe_hint(hint)

@@ -86,7 +86,10 @@ impl From<&io::Error> for Cause {
             io::ErrorKind::NotADirectory => Self::NotADirectory,
             io::ErrorKind::IsADirectory => Self::IsADirectory,
             io::ErrorKind::InvalidData => Self::NotText,
-            _ => Self::Other(error.to_string()),
+            _ => {
+                let text = error.to_string();
+                Self::Other(text.split(" (os error").next().unwrap_or(&text).to_owned())
+            }
         }
     }
 }
@@ -213,7 +216,12 @@ pub fn create_private_dir(dir: &Path) -> Result<(), Error> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|error| write_error(dir, &error))
+    builder.create(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Error::Write { path: dir.to_owned(), cause: Cause::NotADirectory }
+        }
+        _ => write_error(dir, &error),
+    })
 }
 
 /// Renames `from` to `to` within one directory and makes that durable.

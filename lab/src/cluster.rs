@@ -75,8 +75,7 @@ impl Cluster {
         if let Ok(server) = self.api_server() {
             server.kill()?;
         }
-        controlplane::start_api_server(&self.lab.site()?, &self.member)?;
-        // The controllers may have given up in the meantime.
+        // And the controllers, if they gave up in the meantime.
         controlplane::start(&self.lab.site()?, &self.member)
     }
 

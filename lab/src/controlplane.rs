@@ -21,6 +21,7 @@ pub(crate) const CACHE: &str = "KUBECACHEDIR";
 const ETCD_PORT: u16 = 12379;
 /// Twenty API servers that start at once on a small machine take a while.
 const START: Duration = Duration::from_secs(240);
+const QUICK: Duration = Duration::from_secs(20);
 
 /// The controllers that meshes and their applications need.
 const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
@@ -48,20 +49,43 @@ impl Site<'_> {
         kubectl
     }
 
-    /// Runs `kubectl` with those arguments until it succeeds.
-    pub(crate) fn insist(
+    /// Waits until objects are there or have a condition, unless a daemon that this takes ends.
+    pub(crate) fn await_objects(
         &self,
         member: &Member,
-        what: &str,
-        arguments: &[&str],
-        limit: Duration,
-    ) -> Result<String> {
-        let what = format!("{what} of {}", member.context);
-        wait_for(limit, &what, || {
+        objects: &[&str],
+        condition: &str,
+        (name, daemon): (&str, Process),
+    ) -> Result<()> {
+        let what = format!("{} of {} ({condition})", objects.join(", "), member.context);
+        alive_until(self, name, daemon, &what, || {
             let mut kubectl = self.kubectl(member);
-            command::run(kubectl.args(arguments), limit).map_err(|error| error.to_string())
+            kubectl.args(["wait", "--namespace=default", "--timeout=10s"]);
+            kubectl.arg(format!("--for={condition}")).args(objects);
+            command::run(&mut kubectl, QUICK).map(drop).map_err(|error| error.to_string())
         })
     }
+}
+
+/// Polls a condition until it holds, or until the daemon that must make it hold has ended.
+fn alive_until(
+    site: &Site<'_>,
+    name: &str,
+    daemon: Process,
+    what: &str,
+    mut condition: impl FnMut() -> Result<(), String>,
+) -> Result<()> {
+    let alive = wait_for(START, what, || {
+        let alive = daemon.alive();
+        if alive {
+            condition()?;
+        }
+        Ok(alive)
+    })?;
+    alive.then_some(()).ok_or_else(|| Error::Program {
+        program: name.to_owned(),
+        output: process::last_line(&site.run.log(name)),
+    })
 }
 
 /// Makes the files of a new cluster.
@@ -92,7 +116,7 @@ pub(crate) fn start_etcd(site: &Site<'_>) -> Result<()> {
             .arg("--unsafe-no-fsync");
         etcd
     })?;
-    listening(site, name, etcd, ETCD_PORT, START)
+    listening(site, name, etcd, ETCD_PORT)
 }
 
 /// Starts what is not running of a control plane, and waits until the cluster can be used.
@@ -105,7 +129,8 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
     start_api_server(site, member)?;
     let config = kubeconfig::path(site.run, member, User::Admin);
     let pki = site.run.cluster(member.number).join("pki");
-    process::ensure(site.run, &member.process("controllers"), || {
+    let name = member.process("controllers");
+    let controllers = process::ensure(site.run, &name, || {
         let mut command = site.space.command(site.programs.bin().join("kube-controller-manager"));
         command
             .arg(flag("kubeconfig", &config))
@@ -129,19 +154,12 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         command
     })?;
     // Made by the API server and by the controllers: nothing can be created before.
-    for (what, object) in [
-        ("the namespace kube-system", "namespace/kube-system"),
-        ("the default service account", "serviceaccount/default"),
-        ("the root certificate", "configmap/kube-root-ca.crt"),
-    ] {
-        let wait = ["wait", "--for=create", object, "--namespace=default", "--timeout=60s"];
-        site.insist(member, what, &wait, START)?;
-    }
-    Ok(())
+    let objects = ["namespace/kube-system", "serviceaccount/default", "configmap/kube-root-ca.crt"];
+    site.await_objects(member, &objects, "create", (&name, controllers))
 }
 
 /// Starts the API server of a cluster, unless it runs, and waits until it answers.
-pub(crate) fn start_api_server(site: &Site<'_>, member: &Member) -> Result<()> {
+fn start_api_server(site: &Site<'_>, member: &Member) -> Result<()> {
     let name = member.process("apiserver");
     let server = process::ensure(site.run, &name, || {
         let folder = site.run.cluster(member.number);
@@ -149,37 +167,22 @@ pub(crate) fn start_api_server(site: &Site<'_>, member: &Member) -> Result<()> {
         command.args(api_server_flags(member, &folder));
         command
     })?;
-    listening(site, &name, server, member.port(), START)?;
-    wait_for(START, &format!("the API server of {}", member.context), || {
+    listening(site, &name, server, member.port())?;
+    let what = format!("the API server of {}", member.context);
+    alive_until(site, &name, server, &what, || {
         let mut kubectl = site.kubectl(member);
         kubectl.args(["get", "--raw=/readyz", "--request-timeout=5s"]);
-        command::run(&mut kubectl, Duration::from_secs(20))
-            .map(drop)
-            .map_err(|error| format!("{error}; {}", process::last_line(&site.run.log(&name))))
+        command::run(&mut kubectl, QUICK).map(drop).map_err(|error| error.to_string())
     })
 }
 
 /// Waits until a daemon accepts connections, or has ended.
-pub(crate) fn listening(
-    site: &Site<'_>,
-    name: &str,
-    daemon: Process,
-    port: u16,
-    limit: Duration,
-) -> Result<()> {
-    wait_for(limit, &format!("{name} to listen"), || {
-        if !daemon.alive() {
-            return Ok(false);
-        }
+pub(crate) fn listening(site: &Site<'_>, name: &str, daemon: Process, port: u16) -> Result<()> {
+    alive_until(site, name, daemon, &format!("{name} to listen"), || {
         if daemon.sees_listener(port) {
-            return Ok(true);
+            return Ok(());
         }
         Err(process::last_line(&site.run.log(name)))
-    })?
-    .then_some(())
-    .ok_or_else(|| Error::Program {
-        program: name.to_owned(),
-        output: process::last_line(&site.run.log(name)),
     })
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Home {
 impl Home {
     /// Finds the folder from the environment.
     pub(crate) fn find() -> Result<Self> {
-        let path = variable("MULTIMESH_LAB")
+        let path = variable(VARIABLE)
             .map(PathBuf::from)
             .or_else(|| variable("XDG_CACHE_HOME").map(|it| Path::new(&it).join("multimesh-lab")))
             .or_else(|| variable("HOME").map(|it| Path::new(&it).join(".cache/multimesh-lab")))
@@ -41,10 +41,9 @@ impl Home {
         Ok(Self { path })
     }
 
-    /// The variables from which a process of the lab finds the same folder.
-    pub(crate) fn variables() -> impl Iterator<Item = (&'static str, OsString)> {
-        let names = ["MULTIMESH_LAB", "XDG_CACHE_HOME", "HOME"];
-        names.into_iter().filter_map(|name| Some((name, variable(name)?)))
+    /// The variable from which a process of the lab finds the same folder, wherever it starts.
+    pub(crate) fn variable(&self) -> (&'static str, &Path) {
+        (VARIABLE, &self.path)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -69,6 +68,8 @@ impl Home {
         lock(&self.path.join("locks/builds"), "another build", limit)
     }
 }
+
+const VARIABLE: &str = "MULTIMESH_LAB";
 
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())

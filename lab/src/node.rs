@@ -101,7 +101,8 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
         ],
     )?;
     write(&folder.join("resolv.conf"), "options timeout:1\n", &[])?;
-    process::ensure(site.run, &member.process("kubelet"), || {
+    let kubelet_name = member.process("kubelet");
+    let kubelet = process::ensure(site.run, &kubelet_name, || {
         let mut command = site.space.node(&node, site.programs.bin().join("kubelet"));
         command
             .arg(flag("config", &config))
@@ -146,11 +147,10 @@ pub(crate) fn start(site: &Site<'_>, member: &Member) -> Result<()> {
     })?;
 
     let object = format!("node/{node}");
-    for condition in ["--for=create", "--for=condition=Ready"] {
-        let wait = ["wait", condition, &object, "--timeout=60s"];
-        site.insist(member, "the node", &wait, LIMIT)?;
+    for condition in ["create", "condition=Ready"] {
+        site.await_objects(member, &[&object], condition, (&kubelet_name, kubelet))?;
     }
-    listening(site, &name, dns, 53, LIMIT)
+    listening(site, &name, dns, 53)
 }
 
 /// Makes the network namespace of a node, and a way there and back.

@@ -1,4 +1,4 @@
-//! The settings of the machine that a kubelet changes: kept, and put back by the last lab.
+//! The settings of the machine that a lab changes: kept, and put back by the last lab.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -11,8 +11,12 @@ use crate::error::{Doing as _, Result};
 use crate::home::RunFolder;
 use crate::programs::{part, rename};
 
-/// What a kubelet sets at its start, below `/proc/sys`.
-const NAMES: [&str; 6] = [
+/// Every API server and kubelet watches files, and the usual limit is used up by twenty of them.
+const WATCHERS: (&str, u64) = ("fs/inotify/max_user_instances", 8192);
+
+/// `WATCHERS`, and what a kubelet sets at its start, below `/proc/sys`.
+const NAMES: [&str; 7] = [
+    WATCHERS.0,
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
@@ -31,12 +35,22 @@ struct Kept {
     labs: BTreeSet<PathBuf>,
 }
 
-/// Writes down the settings before the first lab changes them.
-pub(crate) fn keep(run: &RunFolder) -> Result<()> {
+/// Writes down the settings before the first lab changes them, and makes room for many programs.
+pub(crate) fn set(run: &RunFolder) -> Result<()> {
     let _lock = lock()?;
-    let mut kept = load()?.unwrap_or_else(|| Kept { values: read_all(), labs: BTreeSet::new() });
+    let mut kept = load()?.unwrap_or_default();
+    for (name, value) in read_all() {
+        kept.values.entry(name).or_insert(value);
+    }
     kept.labs.insert(run.path().to_owned());
-    save(&kept)
+    save(&kept)?;
+    let (name, least) = WATCHERS;
+    let path = setting(name);
+    let now = fs::read_to_string(&path).at("read", &path)?;
+    if now.trim().parse().is_ok_and(|now: u64| now < least) {
+        fs::write(&path, least.to_string()).at("write", &path)?;
+    }
+    Ok(())
 }
 
 /// Puts the settings back, unless another lab still runs.

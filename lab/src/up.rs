@@ -92,7 +92,7 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     if let Some(words) = &options.load_balancer
         && state.clusters.iter().any(|it| it.node)
     {
-        balancer::start(&run, || command(words))?;
+        balancer::start(&run, || command(words, &home))?;
     }
     say(&format!("the lab `{}` is up: {} clusters", run.name(), state.clusters.len()));
     Ok(Lab::new(run, programs))
@@ -116,14 +116,12 @@ fn start(
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let site = Site { run, programs, space };
-    if state.clusters.iter().any(|it| it.node) {
-        sysctl::keep(run)?;
-        balancer::write_hosts(run, state)?;
-    }
+    sysctl::set(run)?;
+    balancer::write_hosts(run, state)?;
     network::apply(space, state)?;
     controlplane::start_etcd(&site)?;
     // More at once only take the processors from each other.
-    let width = thread::available_parallelism().map_or(1, NonZero::get).max(2) * 2;
+    let width = thread::available_parallelism().map_or(1, NonZero::get).max(2) * 4;
     parallel::each(&state.clusters, width, say, |member, lines| start_cluster(&site, member, lines))
 }
 
@@ -154,9 +152,9 @@ fn start_cluster(site: &Site<'_>, member: &Member, lines: &Sender<String>) -> Re
     Ok(())
 }
 
-fn command(words: &[OsString]) -> Command {
+fn command(words: &[OsString], home: &Home) -> Command {
     let mut words = words.iter();
     let mut command = Command::new(words.next().cloned().unwrap_or_default());
-    command.args(words).envs(Home::variables());
+    command.args(words).envs([home.variable()]);
     command
 }

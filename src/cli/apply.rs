@@ -8,7 +8,7 @@ use super::Global;
 use crate::engine::apply::{Outcome, Wishes, apply};
 use crate::engine::event::Events;
 use crate::engine::local::Local;
-use crate::engine::{home, status};
+use crate::engine::status;
 use crate::error::{Exit, Failure};
 use crate::files::Lock;
 use crate::ui::progress::Progress;
@@ -31,15 +31,18 @@ pub(super) struct ApplyArgs {
     #[arg(long)]
     force_conflicts: bool,
     /// The organisation of the root CA, if it has to be made [env: ORG_NAME]
-    #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME")]
+    #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME",
+          value_parser = super::global::given)]
     org: Option<String>,
 }
 
 /// Runs `apply`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exit, Failure> {
     let options = global.options();
-    let home = home::find(&options.choice)?;
-    let _lock = Lock::acquire(&home.dir)?;
+    // What is wrong in the files is told before the lock leaves a trace.
+    let local = Local::load(&options)?;
+    local.check()?;
+    let _lock = Lock::acquire(&local.home.dir)?;
     let mut local = Local::load(&options)?;
     let wishes =
         Wishes { organization: args.org.clone(), wait: args.wait, force: args.force_conflicts };
@@ -59,7 +62,8 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exi
         None
     };
     progress.finish();
-    Ok(last_screen(ui, &local, &outcome, report.as_ref()))
+    let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
+    Ok(last_screen(ui, &local, &outcome, report.as_ref(), &same_mesh))
 }
 
 fn last_screen(
@@ -67,6 +71,7 @@ fn last_screen(
     local: &Local,
     outcome: &Outcome,
     report: Option<&status::MeshStatus>,
+    same_mesh: &str,
 ) -> Exit {
     let (done, all) = (outcome.done(), outcome.clusters.len());
     for (_, result) in &outcome.clusters {
@@ -86,8 +91,8 @@ fn last_screen(
             ui.line(&format!("  {fact}"));
         }
     }
-    let next = if done == all { "kubectl multimesh status" } else { "kubectl multimesh apply" };
-    ui.line(&format!("next: {next}"));
+    let next = if done == all { "status" } else { "apply" };
+    ui.line(&format!("next: kubectl multimesh {next}{same_mesh}"));
     match done {
         _ if done == all => Exit::Done,
         0 => Exit::Failed,

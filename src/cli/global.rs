@@ -20,7 +20,8 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "FILE")]
     pub filename: Option<PathBuf>,
     /// The mesh, by its mesh ID [env: MESH_ID]
-    #[arg(long, global = true, env = "MESH_ID", hide_env = true, value_name = "MESH ID")]
+    #[arg(long, visible_alias = "mesh-id", global = true, env = "MESH_ID", hide_env = true,
+          value_name = "MESH ID", value_parser = given)]
     pub mesh: Option<String>,
     /// The mesh directory itself [env: WORKDIR]
     #[arg(long, global = true, env = "WORKDIR", hide_env = true, value_name = "DIR")]
@@ -87,6 +88,14 @@ impl Global {
     pub fn choice(&self) -> Choice {
         Choice { dir: self.dir.clone(), file: self.filename.clone(), mesh: self.mesh.clone() }
     }
+}
+
+/// Takes any text but an empty one, which an unset variable of a script leaves behind.
+pub(super) fn given(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty; give a value, or unset the environment variable".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads `90s`, `5m`, `1h30m` or plain seconds, as kubectl does.

@@ -83,8 +83,10 @@ fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit
         .map_err(|e| Failure::new(format!("failed to start: {e}")))?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = command => result,
+            // In this order Ctrl-C is listened to before the command begins.
+            biased;
             _ = tokio::signal::ctrl_c() => Err(interrupted()),
+            result = command => result,
         }
     });
     // An exec plugin that hangs must not keep the process alive.

@@ -1,12 +1,166 @@
-//! teardown
-use super::Global;
-use crate::error::{Exit, Failure};
-use crate::ui::Ui;
+//! `teardown`: remove from the clusters everything that the tool owns there.
+
+use std::sync::Arc;
+
 use clap::Args;
-/// Args.
+
+use super::Global;
+use crate::engine::event::Events;
+use crate::engine::home;
+use crate::engine::local::Local;
+use crate::engine::teardown::{self, Outcome, Survey};
+use crate::error::{Exit, Failure};
+use crate::files::Lock;
+use crate::ui::progress::Progress;
+use crate::ui::teardown::{Cluster, Peer, preview, stays};
+use crate::ui::{Tone, Ui, count};
+
+/// Arguments of `teardown`.
 #[derive(Debug, Args)]
-pub(super) struct TeardownArgs {}
-/// Runs.
-pub(super) async fn run(_: Ui, _: &Global, _: &TeardownArgs) -> Result<Exit, Failure> {
-    Ok(Exit::Done)
+#[command(after_help = "Examples:\n  \
+    kubectl multimesh teardown --dry-run\n  \
+    kubectl multimesh teardown --contexts context-west-1\n\n\
+    Deletes what the mesh brought, in the clusters of the topology and in those that it listed at \
+    an earlier apply. Everything of yours stays: other objects, definitions with objects of yours, \
+    a namespace with something of yours in it, and all files on this machine.\n\
+    Exit codes: 0 done, 1 failed or not confirmed, 3 some clusters done and some not, 64 there is \
+    nobody to ask, 130 interrupted.")]
+pub(super) struct TeardownArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Only show what would go and what would stay
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs `teardown`.
+pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<Exit, Failure> {
+    if !args.yes && !args.dry_run && !ui.interactive() {
+        return Err(Failure::usage(
+            "teardown deletes, so it asks first, and here is nobody to ask",
+        )
+        .hint("look at what it would do: `kubectl multimesh teardown --dry-run`")
+        .hint("do it without being asked: `kubectl multimesh teardown --yes`"));
+    }
+    let options = global.options();
+    let home = home::find(&options.choice)?;
+    let _lock = if args.dry_run { None } else { Some(Lock::acquire(&home.dir)?) };
+    let mut local = Local::load_applied(&options)?;
+    let progress = Progress::new(ui);
+    let events: Events = Arc::clone(&progress) as Events;
+    let survey = teardown::survey(&local, &options, !args.dry_run, &events).await;
+    progress.finish();
+    let survey = survey?;
+    let mesh = local.topology.mesh_id.to_string();
+    if args.dry_run {
+        ui.data(&show(&mesh, &survey));
+        return Ok(end(ui, survey.clusters.len(), survey.failed.iter().map(|(_, f)| f)));
+    }
+    let progress = Progress::new(ui);
+    if !survey.is_nothing() {
+        ui.line(&show(&mesh, &survey));
+        for (_, failure) in &survey.failed {
+            ui.failure(failure);
+        }
+        if !args.yes && !confirm(ui, &mesh, &survey).await {
+            return Err(Failure::new("not confirmed; nothing was deleted"));
+        }
+    }
+    let events: Events = Arc::clone(&progress) as Events;
+    let outcome = teardown::carry_out(survey, &local, &options, &events).await;
+    progress.finish();
+    teardown::record(&mut local, &outcome)?;
+    Ok(last_screen(ui, &local, &outcome))
+}
+
+fn show(mesh: &str, survey: &Survey<'_>) -> String {
+    let clusters: Vec<Cluster<'_>> = survey
+        .clusters
+        .iter()
+        .map(|c| Cluster {
+            context: c.context(),
+            server: c.server(),
+            namespace: c.namespace(),
+            removal: &c.removal,
+        })
+        .collect();
+    let peers: Vec<Peer<'_>> = survey
+        .peers
+        .iter()
+        .map(|p| Peer { context: p.context(), server: p.server(), links: p.links() })
+        .collect();
+    preview(mesh, &clusters, &peers)
+}
+
+/// Asks on a thread of its own, so that Ctrl-C ends the run while it waits.
+async fn confirm(ui: Ui, mesh: &str, survey: &Survey<'_>) -> bool {
+    let clusters = survey.clusters.iter().filter(|c| !c.removal.is_nothing());
+    let clusters: Vec<String> =
+        clusters.map(|c| format!("{} ({})", c.context(), c.server())).collect();
+    let question = if clusters.is_empty() {
+        format!("Remove these links of mesh {mesh}?")
+    } else {
+        format!("Tear down mesh {mesh} in {}?", clusters.join(", "))
+    };
+    tokio::task::spawn_blocking(move || ui.confirm(&question)).await.unwrap_or(false)
+}
+
+fn last_screen(ui: Ui, local: &Local, outcome: &Outcome) -> Exit {
+    for failure in outcome.failures() {
+        ui.failure(failure);
+    }
+    let (done, all) = (outcome.done(), outcome.clusters.len());
+    let complete = outcome.failures().next().is_none();
+    let of = if done == all { String::new() } else { format!(" of {all}") };
+    let line = format!(
+        "mesh {}: nothing of it is left in {}{of} (read back), {:.1} s",
+        local.topology.mesh_id,
+        count(done, "cluster"),
+        outcome.elapsed.as_secs_f32(),
+    );
+    ui.line(&if complete { Tone::Good } else { Tone::Warning }.paint(&line));
+    for (context, result) in &outcome.clusters {
+        if let Ok(cleared) = result {
+            ui.line(&format!("  {context}: {} deleted", count(cleared.deleted, "object")));
+            let stays = stays(&cleared.stays, "    ");
+            if !stays.is_empty() {
+                ui.line(stays.trim_end());
+            }
+        }
+    }
+    for (context, result) in &outcome.peers {
+        if let Ok(links) = result {
+            ui.line(&format!(
+                "  {context}: {} removed, it stays in the mesh",
+                count(*links, "link")
+            ));
+        }
+    }
+    ui.line(&format!(
+        "  {}: the files stay, a later apply brings the mesh back",
+        local.home.dir.display()
+    ));
+    if !complete {
+        ui.line("next: kubectl multimesh teardown");
+    }
+    exit(done, complete)
+}
+
+/// Tells the failures of a preview.
+fn end<'a>(ui: Ui, done: usize, failures: impl Iterator<Item = &'a Failure>) -> Exit {
+    let mut complete = true;
+    for failure in failures {
+        complete = false;
+        ui.failure(failure);
+    }
+    exit(done, complete)
+}
+
+const fn exit(done: usize, complete: bool) -> Exit {
+    match (done, complete) {
+        (_, true) => Exit::Done,
+        (0, false) => Exit::Failed,
+        (_, false) => Exit::Partial,
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -82,17 +83,20 @@ pub async fn apply(
     events: &Events,
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    local.check_peer_servers()?;
-    let base = local.base()?;
+    let base = local.check()?;
     emit_notes(local, &base, events);
     let contexts: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
     events.emit(Event::Started { contexts });
     let cache = local.home.cache();
-    let (istioctl, fleet) = futures::join!(
-        Istioctl::find(options.istioctl.as_deref(), &cache),
-        reach_all(local, options, true, events),
-    );
-    let (istioctl, fleet) = (istioctl?, fleet?);
+    let render = async {
+        let istioctl = Istioctl::find(options.istioctl.as_deref(), &cache).await?;
+        let rendered = render_all(local, &istioctl, &base).await?;
+        Ok::<_, Failure>((istioctl, rendered))
+    };
+    let reach = reach_all(local, options, true, events);
+    // What istioctl refuses is told at once, and before anything that a cluster says.
+    let ((istioctl, rendered), fleet) = futures::try_join!(render, reach.map(Ok))?;
+    let fleet = fleet?;
     policy::check(local, &fleet.reached, &istioctl.version)?;
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let observed: Vec<(&Site, &Observed)> =
@@ -101,7 +105,6 @@ pub async fn apply(
     for note in &trust.notes {
         events.emit(Event::Note { text: note.clone() });
     }
-    let rendered = render_all(local, &fleet.reached, &istioctl, &base).await?;
     let work = plan(local, &fleet.reached, &rendered, &trust, &istioctl.version, wishes).await?;
     let mut results = roll_out(local, options, wishes, events, work).await;
     let records: Vec<(String, Record)> = fleet
@@ -136,13 +139,12 @@ fn emit_notes(local: &Local, base: &Base, events: &Events) {
 /// Renders each variant once; clusters that share a base share its run of istioctl.
 async fn render_all(
     local: &Local,
-    reached: &[Reached<'_>],
     istioctl: &Istioctl,
     base: &Base,
 ) -> Result<BTreeMap<String, Arc<Vec<Value>>>, Failure> {
     let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Vec<Value>>> = BTreeMap::new();
     let mut by_context = BTreeMap::new();
-    for Reached { site, .. } in reached {
+    for site in local.selected() {
         let variant = variant(local, site);
         let overlay = site.overlay.as_ref().map(|overlay| &overlay.operator);
         let input = (variant.clone(), overlay.map(Value::to_string));

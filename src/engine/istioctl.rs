@@ -38,17 +38,16 @@ impl Istioctl {
         let identity = identity(&path);
         let record = cache.join("istioctl-version");
         let known = std::fs::read_to_string(&record).unwrap_or_default();
-        let version = match known.split_once('\n') {
-            Some((id, version)) if id == identity => version.trim().to_owned(),
-            _ => {
-                let version = ask_version(&path).await?;
-                // Only a cache: what cannot be written is asked again.
-                let _ =
-                    files::write_private(&record, format!("{identity}\n{version}\n").as_bytes());
-                version
-            }
+        let known = known.split_once('\n').filter(|(id, _)| *id == identity);
+        let version = match known {
+            Some((_, version)) => version.trim().to_owned(),
+            None => ask_version(&path).await?,
         };
         check_version(&path, &version)?;
+        if known.is_none() {
+            // Only a cache: what cannot be written is asked again.
+            let _ = files::write_private(&record, format!("{identity}\n{version}\n").as_bytes());
+        }
         Ok(Self { path, version })
     }
 

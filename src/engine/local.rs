@@ -1,17 +1,21 @@
 //! Everything that is known before a cluster is asked: files, kubeconfig, names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{self, Choice, Home};
 use super::state::State;
+use super::trust;
 use crate::error::Failure;
 use crate::istio::base::{self, Base, Role};
 use crate::istio::operator::GatewayOverride;
 use crate::istio::remote_secret::is_loopback;
-use crate::kube::{ContextEntry, Kubeconfig};
-use crate::topology::{self, ClusterName, ControlPlane, Member, Selector, Topology};
+use crate::kube::{ContextEntry, Kubeconfig, quote};
+use crate::topology::{
+    self, ClusterName, ContextName, ControlPlane, Member, Namespace, NetworkName, Selector,
+    Topology,
+};
 
 /// What the user asked for by the flags that every command takes.
 #[derive(Debug, Clone)]
@@ -32,6 +36,24 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Whether nothing may be asked, by exec plugins either.
     pub no_input: bool,
+}
+
+impl Options {
+    /// The flags by which another command means the same mesh and kubeconfig, each with a space
+    /// before it.
+    pub fn same_mesh(&self, mesh_id: &str) -> String {
+        let Choice { dir, file, .. } = &self.choice;
+        let flag =
+            |name: &str, value: &Path| format!(" {name} {}", quote(&value.to_string_lossy()));
+        let mut flags = String::new();
+        flags.extend(dir.as_deref().map(|dir| flag("--dir", dir)));
+        flags.extend(file.as_deref().map(|file| flag("-f", file)));
+        if flags.is_empty() && home::root().is_ok_and(|root| home::meshes(&root).len() > 1) {
+            flags = flag("--mesh", Path::new(mesh_id));
+        }
+        flags.extend(self.kubeconfig.as_deref().map(|file| flag("--kubeconfig", file)));
+        flags
+    }
 }
 
 /// A member of the mesh with everything that is known of it locally.
@@ -88,27 +110,46 @@ pub struct Local {
 impl Local {
     /// Loads and validates everything local; nothing is written and no cluster is asked.
     pub fn load(options: &Options) -> Result<Self, Failure> {
+        Self::read(options, false)
+    }
+
+    /// As [`Local::load`], but for what was applied rather than what is to be applied: with the
+    /// contexts that the topology lists no more, as long as the kubeconfig has them, and each
+    /// cluster in the namespace that it was applied to.
+    pub fn load_applied(options: &Options) -> Result<Self, Failure> {
+        Self::read(options, true)
+    }
+
+    fn read(options: &Options, applied: bool) -> Result<Self, Failure> {
         let home = home::find(&options.choice)?;
         let topology = topology::parse(&home::read(&home.topology)?, &home.topology)?;
         check_mesh_id(&topology, options.choice.mesh.as_deref())?;
         let state = State::load(&home.state(), topology.mesh_id.as_ref())?;
         let kubeconfig = Kubeconfig::load(options.kubeconfig.as_deref())?;
+        let names = topology::resolve(&topology, &pinned(&state))?;
+        let mut members: Vec<(Member, ClusterName)> =
+            topology.members.iter().cloned().zip(names.into_iter().map(|(_, name)| name)).collect();
+        if applied {
+            for (member, _) in &mut members {
+                let record = state.contexts.get(member.context.as_str());
+                if let Some(namespace) = record.and_then(|r| Namespace::new(&r.namespace).ok()) {
+                    member.namespace = namespace;
+                }
+            }
+            members.extend(leavers(&topology, &state, &kubeconfig, &home));
+        }
         let selectors = options.contexts.iter().map(|text| text.parse::<Selector>());
         let selectors = selectors.collect::<Result<Vec<_>, _>>()?;
-        let selected = topology::select(topology.contexts(), &selectors)?;
-        let names = topology::resolve(&topology, &pinned(&state))?;
-        let sites = topology
-            .members
-            .iter()
-            .zip(names)
-            .map(|(member, (context, cluster))| {
-                let entry = kubeconfig.context(context.as_str()).map_err(|error| Failure {
-                    excerpt: Some(member.place.clone()),
-                    ..error.into()
+        let selected = topology::select(members.iter().map(|(m, _)| &m.context), &selectors)?;
+        let sites = members
+            .into_iter()
+            .map(|(member, cluster)| {
+                let entry = kubeconfig.context(member.context.as_str()).map_err(|error| {
+                    Failure { excerpt: Some(member.place.clone()), ..error.into() }
                 })?;
-                let selected = selected.contains(&context);
-                let overlay = read_overlay(member)?;
-                Ok(Site { member: member.clone(), cluster, entry, selected, overlay })
+                let selected = selected.contains(&member.context);
+                let overlay = if applied { None } else { read_overlay(&member)? };
+                Ok(Site { member, cluster, entry, selected, overlay })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
         Ok(Self { home, topology, sites, kubeconfig, state })
@@ -157,8 +198,15 @@ impl Local {
         Ok(base::read(&home::read(&path)?, &path, Role::Base)?)
     }
 
+    /// Checks what an apply needs beyond a valid topology; gives the user's operator.
+    pub fn check(&self) -> Result<Base, Failure> {
+        self.check_peer_servers()?;
+        trust::check_root(self)?;
+        self.base()
+    }
+
     /// Refuses API servers that only this machine can reach, as peers would have to.
-    pub fn check_peer_servers(&self) -> Result<(), Failure> {
+    fn check_peer_servers(&self) -> Result<(), Failure> {
         let joined: Vec<&Site> = self.sites.iter().filter(|s| s.member.registry_join).collect();
         if joined.len() < 2 {
             return Ok(());
@@ -191,14 +239,39 @@ fn check_mesh_id(topology: &Topology, wanted: Option<&str>) -> Result<(), Failur
     }
 }
 
-fn pinned(state: &State) -> BTreeMap<topology::ContextName, ClusterName> {
+fn pinned(state: &State) -> BTreeMap<ContextName, ClusterName> {
     let records = state.contexts.iter();
     records
         .filter_map(|(context, record)| {
-            let context = topology::ContextName::new(context).ok()?;
+            let context = ContextName::new(context).ok()?;
             Some((context, ClusterName::new(&record.cluster).ok()?))
         })
         .collect()
+}
+
+/// The contexts that were applied and are in the topology no more. Those that the kubeconfig lacks
+/// cannot be reached.
+fn leavers(
+    topology: &Topology,
+    state: &State,
+    kubeconfig: &Kubeconfig,
+    home: &Home,
+) -> Vec<(Member, ClusterName)> {
+    let left = state.contexts.iter().filter(|(context, _)| {
+        topology.member(context).is_none() && kubeconfig.context(context).is_ok()
+    });
+    left.filter_map(|(context, record)| {
+        let cluster = ClusterName::new(&record.cluster).ok()?;
+        let member = Member::recorded(
+            ContextName::new(context).ok()?,
+            cluster.clone(),
+            NetworkName::new(&record.network).ok()?,
+            Namespace::new(&record.namespace).ok()?,
+            home.state(),
+        );
+        Some((member, cluster))
+    })
+    .collect()
 }
 
 fn read_overlay(member: &Member) -> Result<Option<Base>, Failure> {

@@ -44,7 +44,16 @@ pub(super) async fn check_rights(
             VERBS.iter().map(move |verb| Access::new(verb, group, resource, None))
         })
         .collect();
-    let missing = cluster.allowed(&needed).await?;
+    check_access(site, cluster, &needed).await
+}
+
+/// As [`check_rights`], for these rights.
+pub(super) async fn check_access(
+    site: &Site,
+    cluster: &Cluster,
+    needed: &[Access],
+) -> Result<Option<Failure>, kube::Error> {
+    let missing = cluster.allowed(needed).await?;
     if missing.is_empty() {
         return Ok(None);
     }

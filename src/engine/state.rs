@@ -74,11 +74,11 @@ impl State {
             return Ok(state);
         }
         Err(Failure::new(format!(
-            "{} belongs to the mesh `{}`, but the topology says `mesh_id: {mesh_id}`",
+            "{} belongs to the mesh `{}`, not to `{mesh_id}`",
             path.display(),
             state.mesh_id
         ))
-        .hint("a mesh ID cannot be changed in place: use a directory of its own for each mesh"))
+        .hint("a mesh ID cannot be changed in place: give each mesh a directory of its own"))
     }
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -1,1 +1,331 @@
-//! teardown
+//! `teardown`: what the tool owns goes, on all clusters side by side; everything else stays.
+
+mod demolition;
+mod links;
+mod look;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+pub use demolition::Cleared;
+pub use links::Peer;
+
+use self::demolition::Demolition;
+use super::connect::{Reached, reach_all};
+use super::event::{Event, Events};
+use super::fleet;
+use super::local::{Local, Options, Site};
+use super::policy;
+use crate::error::Failure;
+use crate::kube::Access;
+use crate::plan::object::{TOOLING, annotation};
+use crate::plan::removal::Removal;
+
+/// What the tooling annotation of our apply sets starts with.
+const OUR_TOOLING: &str = "kubectl-multimesh/";
+
+/// What a teardown would do.
+pub struct Survey<'a> {
+    /// The clusters that are taken out of the mesh.
+    pub clusters: Vec<Planned<'a>>,
+    /// The clusters that stay in it and lose their links to the others.
+    pub peers: Vec<Peer<'a>>,
+    /// The contexts that cannot be worked on, and why.
+    pub failed: Vec<(String, Failure)>,
+    /// Contexts whose record is another name of a cluster that is worked on.
+    renamed: Vec<String>,
+}
+
+/// A cluster with what is decided for it.
+pub struct Planned<'a> {
+    reached: Reached<'a>,
+    /// What goes and what stays.
+    pub removal: Removal,
+}
+
+impl Planned<'_> {
+    /// The kubeconfig context.
+    pub fn context(&self) -> &str {
+        self.reached.site.context()
+    }
+
+    /// The namespace of the control plane.
+    pub fn namespace(&self) -> &str {
+        self.reached.site.namespace()
+    }
+
+    /// The API server.
+    pub fn server(&self) -> &str {
+        &self.reached.site.entry.server
+    }
+}
+
+impl Survey<'_> {
+    /// Whether nothing has to be deleted anywhere.
+    pub fn is_nothing(&self) -> bool {
+        self.clusters.iter().all(|c| c.removal.is_nothing()) && self.peers.is_empty()
+    }
+}
+
+/// How a teardown ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What became of each cluster, in the order of the topology.
+    pub clusters: Vec<(String, Result<Cleared, Failure>)>,
+    /// How many links each remaining cluster lost.
+    pub peers: Vec<(String, Result<usize, Failure>)>,
+    /// How long it took.
+    pub elapsed: Duration,
+    renamed: Vec<String>,
+}
+
+impl Outcome {
+    /// How many clusters are clean.
+    pub fn done(&self) -> usize {
+        self.clusters.iter().filter(|(_, result)| result.is_ok()).count()
+    }
+
+    /// All failures.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        let clusters = self.clusters.iter().filter_map(|(_, result)| result.as_ref().err());
+        clusters.chain(self.peers.iter().filter_map(|(_, result)| result.as_ref().err()))
+    }
+}
+
+/// Looks at all clusters and decides; nothing is written. With `writes`, missing rights are
+/// refused here, before anything is deleted anywhere.
+pub async fn survey<'a>(
+    local: &'a Local,
+    options: &Options,
+    writes: bool,
+    events: &Events,
+) -> Result<Survey<'a>, Failure> {
+    let contexts = local.sites.iter().map(|s| s.context().to_owned()).collect();
+    events.emit(Event::Started { contexts });
+    let (fleet, beside) = futures::join!(
+        reach_all(local, options, writes, events),
+        links::reach(local, options, events),
+    );
+    let fleet = fleet?;
+    let (reached, renamed) = unify(local, fleet.reached);
+    policy::check_identity(local, &reached)?;
+    policy::join(reached.iter().filter_map(|r| check_owner(local, r).err()).collect())
+        .map_or(Ok(()), Err)?;
+    let looks = reached.into_iter().map(|reached| async {
+        let site = reached.site;
+        let removal = look::look(&reached.cluster, site.namespace(), &reached.seen).await;
+        (site, removal.map(|removal| Planned { reached, removal }))
+    });
+    let mut failed: BTreeMap<String, Failure> =
+        fleet.failed.into_iter().filter_map(|(c, result)| Some((c, result.err()?))).collect();
+    let mut clusters = Vec::new();
+    for (site, look) in fleet::all(options.parallel, looks).await {
+        match look {
+            Ok(planned) => clusters.push(planned),
+            Err(error) => {
+                failed.insert(site.context().to_owned(), error.into());
+            }
+        }
+    }
+    if writes {
+        check_rights(&clusters).await?;
+    }
+    let names: BTreeSet<String> = clusters.iter().flat_map(|c| cluster_names(&c.reached)).collect();
+    let (peers, unreached) = links::decide(local, beside, &names);
+    failed.extend(unreached);
+    failed.extend(unreachable_records(local, options, &clusters, &renamed));
+    let failed = in_order(local, failed);
+    Ok(Survey { clusters, peers, failed, renamed })
+}
+
+/// A cluster that is listed under several names, one of them of an earlier topology, is one.
+fn unify<'a>(local: &Local, reached: Vec<Reached<'a>>) -> (Vec<Reached<'a>>, Vec<String>) {
+    let mut uids = BTreeSet::new();
+    let mut renamed = Vec::new();
+    let mut kept = Vec::new();
+    // Leavers come last in `Local::sites`.
+    for reached in reached {
+        let listed = local.topology.member(reached.site.context()).is_some();
+        if uids.insert(reached.seen.uid.clone()) || listed {
+            kept.push(reached);
+        } else {
+            renamed.push(reached.site.context().to_owned());
+        }
+    }
+    let records = local.state.contexts.iter().filter(|(context, record)| {
+        uids.contains(&record.uid) && !local.sites.iter().any(|s| s.context() == *context)
+    });
+    renamed.extend(records.map(|(context, _)| context.clone()));
+    (kept, renamed)
+}
+
+/// Refuses an apply set of another tool, and one of another mesh.
+fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
+    let Reached { site, seen, .. } = reached;
+    let context = site.context();
+    let without = format!("or leave it out here: `--contexts '^{context}'`");
+    if let Some(parent) = &seen.parent {
+        let tooling = annotation(parent, TOOLING).unwrap_or_default();
+        if !tooling.starts_with(OUR_TOOLING) {
+            return Err(Failure::new(format!(
+                "`{context}`: the ConfigMap {}/{} belongs to another tool ({}), so what it lists is not deleted",
+                site.namespace(),
+                crate::plan::object::PARENT,
+                if tooling.is_empty() { "it names none" } else { tooling },
+            ))
+            .hint(without));
+        }
+    }
+    let mesh = match &seen.parent {
+        Some(_) => seen.mesh_id().map(str::to_owned),
+        None => look::configured_mesh(seen),
+    };
+    match mesh.filter(|mesh| *mesh != local.topology.mesh_id.as_ref()) {
+        None => Ok(()),
+        Some(mesh) => Err(Failure::new(format!(
+            "`{context}` belongs to the mesh `{mesh}`, not to `{}`; nothing there is deleted",
+            local.topology.mesh_id
+        ))
+        .hint(format!(
+            "tear that one down: `kubectl multimesh teardown --mesh {mesh} --contexts {context}`"
+        ))
+        .hint(without)),
+    }
+}
+
+/// Finds out whether everything may be deleted, kind by kind.
+async fn check_rights(clusters: &[Planned<'_>]) -> Result<(), Failure> {
+    let checks = clusters.iter().map(|planned| async {
+        let Planned { reached, removal } = planned;
+        let kinds: BTreeSet<(&str, &str)> =
+            removal.targets.iter().map(|t| (t.api_version.as_str(), t.key.kind.as_str())).collect();
+        let mut needed = Vec::new();
+        for (api_version, kind) in kinds {
+            if let Some(resource) = reached.cluster.resource(api_version, kind).await? {
+                let group = api_version.split_once('/').map_or("", |(group, _)| group);
+                needed.push(Access::new("delete", group, &resource.plural, None));
+            }
+        }
+        policy::check_access(reached.site, &reached.cluster, &needed).await
+    });
+    let mut missing = Vec::new();
+    for check in futures::future::join_all(checks).await {
+        missing.extend(check?);
+    }
+    policy::join(missing).map_or(Ok(()), Err)
+}
+
+/// The names that a cluster is or was linked under.
+fn cluster_names(reached: &Reached<'_>) -> Vec<String> {
+    let parent = reached.seen.parent.as_ref();
+    let recorded = parent.and_then(|p| p.pointer("/data/cluster")?.as_str()).map(str::to_owned);
+    recorded.into_iter().chain([reached.site.cluster.to_string()]).collect()
+}
+
+/// Contexts that were applied and that neither the topology nor the kubeconfig has any more.
+fn unreachable_records(
+    local: &Local,
+    options: &Options,
+    clusters: &[Planned<'_>],
+    renamed: &[String],
+) -> Vec<(String, Failure)> {
+    if !options.contexts.is_empty() {
+        return Vec::new();
+    }
+    let known = |context: &String| {
+        local.sites.iter().any(|s| s.context() == context)
+            || renamed.contains(context)
+            || clusters.iter().any(|c| c.context() == context)
+    };
+    let lost = local.state.contexts.iter().filter(|(context, _)| !known(context));
+    lost.map(|(context, record)| {
+        let failure = Failure::new(format!(
+            "`{context}` was applied ({}), but the kubeconfig has it no more: what is there cannot be removed",
+            record.server
+        ))
+        .hint("add the context to your kubeconfig and run teardown again")
+        .hint(format!(
+            "or, if that cluster is gone, remove `{context}` under `contexts` in {}",
+            local.home.state().display()
+        ));
+        (context.clone(), failure)
+    })
+    .collect()
+}
+
+/// In the order of the topology; what it does not list comes last.
+fn in_order(local: &Local, mut failed: BTreeMap<String, Failure>) -> Vec<(String, Failure)> {
+    let order: Vec<&str> = local.sites.iter().map(Site::context).collect();
+    let mut ordered: Vec<(String, Failure)> =
+        order.into_iter().filter_map(|context| failed.remove_entry(context)).collect();
+    ordered.extend(failed);
+    ordered
+}
+
+/// Does what the survey says, on all clusters side by side.
+pub async fn carry_out(
+    survey: Survey<'_>,
+    local: &Local,
+    options: &Options,
+    events: &Events,
+) -> Outcome {
+    let started = Instant::now();
+    let busy = survey.clusters.iter().filter(|c| !c.removal.is_nothing()).map(Planned::context);
+    let contexts = busy.chain(survey.peers.iter().map(Peer::context));
+    events.emit(Event::Started { contexts: contexts.map(str::to_owned).collect() });
+    let clears = survey.clusters.iter().map(|planned| async move {
+        let context = planned.context().to_owned();
+        if planned.removal.is_nothing() {
+            return (context, Ok(Cleared { deleted: 0, stays: planned.removal.stays.clone() }));
+        }
+        let result = Box::pin(clear(planned, local, options, events)).await;
+        let what = |cleared: &Cleared| format!("{} deleted, nothing is left", cleared.deleted);
+        tell(events, &context, result.as_ref().map(what));
+        (context, result)
+    });
+    let cuts = survey.peers.iter().map(|peer| async move {
+        let result = peer.cut(events).await;
+        let context = peer.context().to_owned();
+        tell(events, &context, result.as_ref().map(|links| format!("links removed: {links}")));
+        (context, result)
+    });
+    let (mut clusters, peers) =
+        futures::join!(fleet::all(options.parallel, clears), fleet::all(options.parallel, cuts));
+    clusters.extend(survey.failed.into_iter().map(|(context, failure)| (context, Err(failure))));
+    Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed }
+}
+
+async fn clear(
+    planned: &Planned<'_>,
+    local: &Local,
+    options: &Options,
+    events: &Events,
+) -> Result<Cleared, Failure> {
+    let demolition = Demolition {
+        cluster: &planned.reached.cluster,
+        namespace: planned.reached.site.namespace(),
+        mesh_id: local.topology.mesh_id.as_ref(),
+        limit: options.timeout,
+        deadline: tokio::time::Instant::now() + options.timeout,
+        events,
+    };
+    demolition.run().await
+}
+
+fn tell(events: &Events, context: &str, result: Result<String, &Failure>) {
+    let context = context.to_owned();
+    events.emit(match result {
+        Ok(what) => Event::Finished { context, what },
+        Err(failure) => Event::Failed { context, failure: failure.clone() },
+    });
+}
+
+/// Forgets the clusters that are clean.
+pub fn record(local: &mut Local, outcome: &Outcome) -> Result<(), Failure> {
+    let clean = outcome.clusters.iter().filter(|(_, result)| result.is_ok());
+    for context in clean.map(|(context, _)| context).chain(&outcome.renamed) {
+        local.state.contexts.remove(context);
+    }
+    let path = local.home.state();
+    if path.exists() { local.state.save(&path) } else { Ok(()) }
+}

@@ -1,6 +1,7 @@
 //! The certificate authorities of a mesh: what is there, what is due, and what must not be mixed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -27,6 +28,16 @@ pub(super) struct Trust {
     pub notes: Vec<String>,
 }
 
+/// Checks the root CA that is here, and that it is the one that the mesh was made with.
+pub(super) fn check_root(local: &Local) -> Result<(), Failure> {
+    let certs = local.home.certs();
+    match Store::open(&certs).root()? {
+        Some(root) => check_record(local, &root),
+        None if local.state.root.is_some() => Err(root_lost(&certs)),
+        None => Ok(()),
+    }
+}
+
 /// Decides the CA of every observed cluster. Creates the root, and issues and stores intermediates,
 /// where they are missing or due; refuses to mix roots before it writes anything.
 pub(super) fn decide(
@@ -44,7 +55,6 @@ pub(super) fn decide(
         Some(root) => root,
         None => new_root(local, &store, &live, organization, now)?,
     };
-    check_record(local, &root)?;
     refuse_mixed_trust(&root, &live)?;
     let mut trust = Trust { root, cacerts: BTreeMap::new(), notes: Vec::new() };
     for (site, seen, found) in live {
@@ -124,16 +134,15 @@ fn new_root(
             certs.display()
         )));
     }
-    if local.state.root.is_some() {
-        return Err(Failure::new(format!(
-            "the root CA of this mesh is missing from {}",
-            certs.display()
-        ))
-        .hint("restore root-cert.pem and root-key.pem from your backup"));
-    }
     let root = issue::root(organization, now)?;
     store.create_root(&root)?;
     Ok(root)
+}
+
+/// A mesh that was applied keeps its root: a new one would cut its clusters off from each other.
+pub(super) fn root_lost(certs: &Path) -> Failure {
+    Failure::new(format!("the root CA of this mesh is missing from {}", certs.display()))
+        .hint("restore root-cert.pem and root-key.pem from your backup")
 }
 
 /// A root that was replaced by hand would cut the clusters off from each other one by one.

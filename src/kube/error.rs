@@ -16,6 +16,7 @@ use cause::seconds;
 
 pub(crate) use answer::{StatusAnswer, refusal};
 pub(crate) use fault::{Fault, build_error};
+pub(crate) use hint::quote;
 
 /// The errors of the room `kube`. The text is one sentence for an operator; [`Error::hint`] has the
 /// next command.

@@ -217,11 +217,16 @@ impl Cluster {
                 }
                 Err(error) => return Err(error),
             };
-            let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
-                return Err(Error::Garbled {
-                    call: Box::new(self.call("list", object)),
-                    reason: "it is no list".to_owned(),
-                });
+            let items = match page.get_mut("items").map(Value::take) {
+                Some(Value::Array(items)) => items,
+                // An empty list of metadata has `null` for its items.
+                Some(Value::Null) => Vec::new(),
+                _ => {
+                    return Err(Error::Garbled {
+                        call: Box::new(self.call("list", object)),
+                        reason: "it is no list".to_owned(),
+                    });
+                }
             };
             objects.extend(items.into_iter().map(|mut item| {
                 item["apiVersion"] = json!(api_version);

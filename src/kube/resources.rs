@@ -209,6 +209,27 @@ impl Cluster {
         if cached.is_some() {
             return Ok(cached);
         }
+        let Some(list) = self.resource_list(api_version, kind).await? else {
+            return Ok(None);
+        };
+        let kinds = list
+            .resources
+            .into_iter()
+            .filter(|resource| !resource.name.contains('/'))
+            .map(|resource| {
+                (resource.kind, Resource { plural: resource.name, namespaced: resource.namespaced })
+            })
+            .collect();
+        self.discovered().remember(api_version, kinds);
+        Ok(self.discovered().find(api_version, kind))
+    }
+
+    /// What the API server says of a group and version; `None` if it does not serve it.
+    pub(super) async fn resource_list(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Option<APIResourceList>, Error> {
         let root = if api_version.contains('/') { "apis" } else { "api" };
         let path = format!(
             "/{root}/{}",
@@ -220,20 +241,10 @@ impl Cluster {
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let list: APIResourceList = serde_json::from_value(answer).map_err(|_| Error::Garbled {
+        serde_json::from_value(answer).map(Some).map_err(|_| Error::Garbled {
             call: Box::new(self.call(ask.verb, ask.object)),
             reason: "it is no list of resources".to_owned(),
-        })?;
-        let kinds = list
-            .resources
-            .into_iter()
-            .filter(|resource| !resource.name.contains('/'))
-            .map(|resource| {
-                (resource.kind, Resource { plural: resource.name, namespaced: resource.namespaced })
-            })
-            .collect();
-        self.discovered().remember(api_version, kinds);
-        Ok(self.discovered().find(api_version, kind))
+        })
     }
 }
 

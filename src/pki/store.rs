@@ -88,7 +88,9 @@ impl Store {
     pub fn create_root(&self, root: &Root) -> Result<(), Error> {
         let key = self.dir.join(ROOT_KEY_FILE);
         let certificate = self.dir.join(ROOT_CERT_FILE);
+        files::create_private_dir(&self.dir)?;
         self.finish_root()?;
+        files::sweep(&self.dir)?;
         for path in [&key, &certificate] {
             if path.symlink_metadata().is_ok() {
                 return Err(Error::RootExists { path: path.clone() });
@@ -147,7 +149,10 @@ impl Store {
     }
 
     /// Puts the certificate of an interrupted [`Self::create_root`] in its place.
-    fn finish_root(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Files`].
+    pub fn finish_root(&self) -> Result<(), Error> {
         let pending = self.dir.join(PENDING_ROOT_CERT);
         let certificate = self.dir.join(ROOT_CERT_FILE);
         let interrupted = pending.exists()

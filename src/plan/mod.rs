@@ -1,7 +1,11 @@
-//! Desired state against live state: what an apply has to write, computed without a network.
+//! Desired state against live state: what an apply has to write and what a teardown has to delete,
+//! computed without a network.
 
 pub mod change;
 pub mod compare;
+pub mod contents;
 pub mod desired;
+pub mod leftover;
 pub mod object;
 pub mod order;
+pub mod removal;

@@ -21,7 +21,7 @@ pub use label::{
 };
 pub use model::{ControlPlane, GATEWAY_PORT, GatewayAddress, GatewayHost, Member, Topology};
 pub use names::{derive, resolve};
-pub use parse::parse;
+pub use parse::{mesh_id, parse};
 pub use propose::{Candidate, base_text, topology_text};
 pub use select::{Selector, select};
 pub use source::{Note, Place};

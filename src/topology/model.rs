@@ -81,6 +81,33 @@ pub struct Member {
 }
 
 impl Member {
+    /// A member that the topology lists no more, as far as the record in `file` knows it.
+    pub fn recorded(
+        context: ContextName,
+        cluster: ClusterName,
+        network: NetworkName,
+        namespace: Namespace,
+        file: PathBuf,
+    ) -> Self {
+        Self {
+            context,
+            place: Place::start(file),
+            network,
+            namespace,
+            reader: AccountName::default(),
+            registry_join: true,
+            cluster: Some(cluster),
+            server: None,
+            tls_server_name: None,
+            proxy_url: None,
+            ca: None,
+            gateway: None,
+            overlay: None,
+            control_plane: ControlPlane::default(),
+            places: BTreeMap::new(),
+        }
+    }
+
     /// Where `key` of this context is written, or where the context is if it has no such key.
     pub fn place_of(&self, key: &str) -> &Place {
         self.places.get(key).unwrap_or(&self.place)

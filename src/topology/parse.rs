@@ -19,6 +19,35 @@ use super::yaml::{Document, Entry, Node, Value, YamlError};
 /// Everything that is not understood is refused; the first fault is the error.
 pub fn parse(text: &str, file: &Path) -> Result<Topology, Error> {
     let document = Document::read(text, file).map_err(duplicate_context)?;
+    let mesh_id = mesh_id_of(&document, file)?;
+
+    let Some(contexts) = document.root.entry("contexts") else {
+        return Err(Error::NoContexts { place: Place::start(file) });
+    };
+    let none = || Error::NoContexts { place: document.place(contexts.mark) };
+    let entries = match &contexts.node.value {
+        Value::Map(entries) if !entries.is_empty() => entries,
+        Value::Map(_) | Value::Null => return Err(none()),
+        _ => return Err(contexts_not_a_mapping(&document, contexts)),
+    };
+    let mut notes = Vec::new();
+    let members = entries
+        .iter()
+        .map(|entry| member(&document, entry, file, &mut notes))
+        .collect::<Result<Vec<_>, _>>()?;
+    notes.extend(network_notes(&members));
+    Ok(Topology { mesh_id, members, file: file.to_owned(), notes })
+}
+
+/// Reads the `mesh_id` of `text`, the content of `file`, which may have no contexts yet.
+///
+/// # Errors
+/// What is wrong with the file but for its contexts.
+pub fn mesh_id(text: &str, file: &Path) -> Result<MeshId, Error> {
+    mesh_id_of(&Document::read(text, file).map_err(duplicate_context)?, file)
+}
+
+fn mesh_id_of(document: &Document<'_>, file: &Path) -> Result<MeshId, Error> {
     let start = || Place::start(file);
     let entries = match &document.root.value {
         Value::Map(entries) => entries,
@@ -34,37 +63,16 @@ pub fn parse(text: &str, file: &Path) -> Result<Topology, Error> {
             });
         }
     };
-    known_keys(&document, entries, keys::TOP, None)?;
-
-    let mesh_id = match document.root.entry("mesh_id") {
-        None => return Err(Error::MissingMeshId { place: start() }),
-        Some(entry) if matches!(entry.node.value, Value::Null) => {
-            return Err(Error::MissingMeshId { place: document.place(entry.mark) });
-        }
-        Some(entry) => {
-            let fields = Fields { document: &document, context: None, node: &document.root };
-            fields
-                .checked("mesh_id", MeshId::new)?
-                .ok_or_else(|| Error::MissingMeshId { place: document.place(entry.mark) })?
-        }
+    known_keys(document, entries, keys::TOP, None)?;
+    let Some(entry) = document.root.entry("mesh_id") else {
+        return Err(Error::MissingMeshId { place: start() });
     };
-
-    let Some(contexts) = document.root.entry("contexts") else {
-        return Err(Error::NoContexts { place: start() });
-    };
-    let none = || Error::NoContexts { place: document.place(contexts.mark) };
-    let entries = match &contexts.node.value {
-        Value::Map(entries) if !entries.is_empty() => entries,
-        Value::Map(_) | Value::Null => return Err(none()),
-        _ => return Err(contexts_not_a_mapping(&document, contexts)),
-    };
-    let mut notes = Vec::new();
-    let members = entries
-        .iter()
-        .map(|entry| member(&document, entry, file, &mut notes))
-        .collect::<Result<Vec<_>, _>>()?;
-    notes.extend(network_notes(&members));
-    Ok(Topology { mesh_id, members, file: file.to_owned(), notes })
+    let missing = || Error::MissingMeshId { place: document.place(entry.mark) };
+    if matches!(entry.node.value, Value::Null) {
+        return Err(missing());
+    }
+    let fields = Fields { document, context: None, node: &document.root };
+    fields.checked("mesh_id", MeshId::new)?.ok_or_else(missing)
 }
 
 /// A context that is written twice is told as such.

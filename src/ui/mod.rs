@@ -3,6 +3,7 @@
 pub mod progress;
 pub mod status;
 pub mod table;
+pub mod teardown;
 
 use std::io::{IsTerminal as _, Write as _};
 

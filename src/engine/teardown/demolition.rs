@@ -1,0 +1,335 @@
+//! One cluster's part of a teardown: stage by stage, until a look finds nothing more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::look::look;
+use crate::engine::event::{Event, Events};
+use crate::engine::fleet::{self, REQUESTS};
+use crate::engine::observe::observe;
+use crate::error::Failure;
+use crate::kube::{Apply, Cluster, Deletion, Error, Propagation, ResourceId};
+use crate::plan::object::{Key, PARENT};
+use crate::plan::removal::{Ground, Removal, Stage, Stay, Target};
+
+/// How often a cluster is asked while waiting.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// How often the user is told what is waited for.
+const TELL: Duration = Duration::from_secs(5);
+/// How long Kubernetes may take to collect what deleted objects owned.
+const COLLECTION: Duration = Duration::from_secs(20);
+
+/// What became of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared {
+    /// How many objects were deleted.
+    pub deleted: usize,
+    /// What stays, and why.
+    pub stays: Vec<Stay>,
+}
+
+/// What was sent to be deleted.
+#[derive(Default)]
+struct Sent<'t> {
+    deleted: usize,
+    pending: Vec<&'t Target>,
+}
+
+/// A cluster that is cleared.
+pub(super) struct Demolition<'a> {
+    pub cluster: &'a Cluster,
+    pub namespace: &'a str,
+    pub mesh_id: &'a str,
+    pub limit: Duration,
+    pub deadline: Instant,
+    pub events: &'a Events,
+}
+
+impl Demolition<'_> {
+    /// Deletes what is the tool's, and what turns up meanwhile; ends with a look that finds nothing
+    /// more. It decides anew: the user may have taken a while to agree.
+    pub(super) async fn run(&self) -> Result<Cleared, Failure> {
+        let mut deleted = 0;
+        let mut now = Box::pin(self.look()).await?;
+        let ground_goes = now.ground == Ground::Delete;
+        while !now.targets.is_empty() {
+            deleted += self.delete_all(&now.targets).await?;
+            now = Box::pin(self.settle(ground_goes)).await?;
+            // A dying istiod writes until its last moment.
+            self.check_time(|| {
+                let list: Vec<String> = now.targets.iter().map(|t| t.key.to_string()).collect();
+                format!("these come back when they are deleted: {}", shorten(&list))
+            })
+            .or_else(|late| if now.targets.is_empty() { Ok(()) } else { Err(late) })?;
+        }
+        deleted += self.level(&now).await?;
+        self.step("reading back");
+        let left = Box::pin(self.look()).await?;
+        if left.is_nothing() {
+            return Ok(Cleared { deleted, stays: now.stays });
+        }
+        let mut list: Vec<String> = left.targets.iter().map(|t| t.key.to_string()).collect();
+        if left.ground != Ground::Clean {
+            list.push(format!("Namespace {}", self.namespace));
+        }
+        Err(Failure::new(format!(
+            "`{}`: these of mesh {} are still there: {}",
+            self.cluster.context(),
+            self.mesh_id,
+            shorten(&list)
+        ))
+        .hint("is somebody applying the mesh at the same time? Run teardown again after that"))
+    }
+
+    async fn look(&self) -> Result<Removal, Error> {
+        let seen = Box::pin(observe(self.cluster, self.namespace)).await?;
+        look(self.cluster, self.namespace, &seen).await
+    }
+
+    /// Looks again; where a namespace that was to go seems to hold something now, Kubernetes gets
+    /// time to collect what the deleted objects owned.
+    async fn settle(&self, ground_goes: bool) -> Result<Removal, Failure> {
+        let until = self.deadline.min(Instant::now() + COLLECTION);
+        loop {
+            let now = self.look().await?;
+            let unsettled = ground_goes && now.ground == Ground::Release;
+            if !now.targets.is_empty() || !unsettled || Instant::now() >= until {
+                return Ok(now);
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Deletes these, stage by stage. Definitions take the API server some seconds, in which the
+    /// pods end and the rest is deleted.
+    async fn delete_all(&self, targets: &[Target]) -> Result<usize, Failure> {
+        let mut sent = Sent::default();
+        for stage in [Stage::Webhooks, Stage::Workloads, Stage::Definitions] {
+            self.send(targets, stage, &mut sent).await?;
+        }
+        self.await_all(&mut sent, |stage| stage != Stage::Definitions).await?;
+        self.send(targets, Stage::Foundation, &mut sent).await?;
+        self.send(targets, Stage::Rights, &mut sent).await?;
+        self.await_all(&mut sent, |_| true).await?;
+        self.send(targets, Stage::Leftovers, &mut sent).await?;
+        self.await_all(&mut sent, |_| true).await?;
+        Ok(sent.deleted)
+    }
+
+    /// Sends the deletions of a stage.
+    async fn send<'t>(
+        &self,
+        targets: &'t [Target],
+        stage: Stage,
+        sent: &mut Sent<'t>,
+    ) -> Result<(), Failure> {
+        let targets: Vec<&Target> = targets.iter().filter(|t| t.stage == stage).collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        self.step(step_name(stage));
+        let sends = targets.iter().map(|target| self.delete(target));
+        let results = fleet::try_all(REQUESTS, sends).await?;
+        sent.deleted += results.iter().filter(|d| **d != Deletion::AlreadyGone).count();
+        let pending = targets.into_iter().zip(results).filter(|(_, d)| *d == Deletion::Deleting);
+        sent.pending.extend(pending.map(|(target, _)| target));
+        Ok(())
+    }
+
+    /// Waits until what was sent in these stages is gone.
+    async fn await_all(
+        &self,
+        sent: &mut Sent<'_>,
+        stages: impl Fn(Stage) -> bool,
+    ) -> Result<(), Failure> {
+        let (awaited, later): (Vec<_>, Vec<_>) =
+            sent.pending.iter().partition(|target| stages(target.stage));
+        sent.pending = later;
+        if let Some(first) = awaited.first() {
+            self.step(wait_name(first.stage));
+        }
+        let waits = awaited.iter().map(|target| self.await_end(target));
+        fleet::try_all(REQUESTS, waits).await.map(|_| ())
+    }
+
+    async fn delete(&self, target: &Target) -> Result<Deletion, Failure> {
+        let has_pods = target.key.group == "apps";
+        let propagation = if has_pods { Propagation::Foreground } else { Propagation::Background };
+        let result = self.cluster.delete(&id_of(target), Some(&target.uid), propagation).await?;
+        tracing::info!(context = self.cluster.context(), object = %target.key, ?result, "deleted");
+        Ok(result)
+    }
+
+    /// Waits until an object that is being deleted is gone.
+    async fn await_end(&self, target: &Target) -> Result<(), Failure> {
+        let id = id_of(target);
+        let mut told = Instant::now();
+        loop {
+            let why = match self.cluster.get(&id).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(object)) if object["metadata"]["uid"] != target.uid.as_str() => {
+                    return Ok(());
+                }
+                Ok(Some(object)) => remains(&object),
+                Err(error) if error.is_final() => return Err(error.into()),
+                Err(error) => error.to_string(),
+            };
+            self.check_time(|| format!("{} is still being deleted: {why}", target.key))
+                .map_err(|failure| failure.hint(self.describe(&id)))?;
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                let (context, what) =
+                    (self.cluster.context().to_owned(), format!("{}: {why}", target.key));
+                self.events.emit(Event::Waiting { context, what });
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    fn describe(&self, id: &ResourceId) -> String {
+        let context = self.cluster.context();
+        let place = id.namespace.as_ref().map_or_else(String::new, |ns| format!(" -n {ns}"));
+        let kind = id.kind.to_lowercase();
+        format!("look at it: `kubectl --context {context}{place} describe {kind} {}`", id.name)
+    }
+
+    fn check_time(&self, what: impl Fn() -> String) -> Result<(), Failure> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "`{}`: not done within {} s: {}",
+            self.cluster.context(),
+            self.limit.as_secs(),
+            what()
+        ))
+        .hint("run teardown again: it goes on where it stopped, for longer with `--timeout 15m`"))
+    }
+
+    /// The namespace and the apply set's parent in it, which goes last.
+    async fn level(&self, removal: &Removal) -> Result<usize, Failure> {
+        let id = ResourceId::cluster("v1", "Namespace", self.namespace);
+        if removal.ground == Ground::Delete {
+            self.step("deleting the namespace");
+            let Some(namespace) = self.cluster.get(&id).await? else { return Ok(0) };
+            let target = Target::new(Stage::Foundation, &namespace);
+            if self.delete(&target).await? == Deletion::Deleting {
+                self.await_end(&target).await?;
+            }
+            return Ok(1 + usize::from(removal.parent));
+        }
+        if removal.ground == Ground::Release {
+            self.step("taking the labels off the namespace");
+            // Fields that an apply does not name any more are taken off.
+            let nothing = json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": self.namespace },
+            });
+            self.cluster.apply(&nothing, Apply::default()).await?;
+        }
+        if !removal.parent {
+            return Ok(0);
+        }
+        let parent = ResourceId::namespaced("v1", "ConfigMap", self.namespace, PARENT);
+        let Some(found) = self.cluster.get(&parent).await? else { return Ok(0) };
+        self.delete(&Target::new(Stage::Foundation, &found)).await?;
+        Ok(1)
+    }
+
+    fn step(&self, what: &str) {
+        let context = self.cluster.context().to_owned();
+        self.events.emit(Event::Step { context, what: what.to_owned() });
+    }
+}
+
+fn step_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Webhooks => "deleting webhooks",
+        Stage::Workloads => "deleting gateways and istiod",
+        Stage::Foundation => "deleting services, secrets and configuration",
+        Stage::Definitions => "deleting custom resource definitions",
+        Stage::Rights => "deleting roles",
+        Stage::Leftovers => "deleting what istiod left",
+    }
+}
+
+fn wait_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Workloads => "waiting for the pods of gateways and istiod to end",
+        Stage::Definitions => "waiting for the API server to drop the definitions",
+        _ => "waiting for the last objects to go",
+    }
+}
+
+fn id_of(target: &Target) -> ResourceId {
+    let Key { kind, namespace, name, .. } = &target.key;
+    if namespace.is_empty() {
+        ResourceId::cluster(&target.api_version, kind, name)
+    } else {
+        ResourceId::namespaced(&target.api_version, kind, namespace, name)
+    }
+}
+
+/// What keeps an object that is being deleted.
+fn remains(object: &Value) -> String {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let told = conditions.into_iter().flatten().find(|condition| {
+        let kind = condition["type"].as_str().unwrap_or_default();
+        condition["status"] == "True"
+            && (kind.starts_with("NamespaceDeletion")
+                || kind.ends_with("Remaining")
+                || kind == "Terminating" && object["kind"] == "CustomResourceDefinition")
+    });
+    if let Some(message) = told.and_then(|condition| condition["message"].as_str()) {
+        return message.to_owned();
+    }
+    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let finalizers: BTreeSet<&str> =
+        finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
+    if finalizers.contains("foregroundDeletion") {
+        "its pods have not ended yet".to_owned()
+    } else if finalizers.is_empty() {
+        "it has not gone yet".to_owned()
+    } else {
+        let names: Vec<&str> = finalizers.into_iter().collect();
+        format!("it waits for the finalizers {}", names.join(", "))
+    }
+}
+
+/// The first few of a list.
+fn shorten(list: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = &list[..list.len().min(SHOWN)];
+    let more = list.len() - shown.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_an_object_is_said() {
+        let with = |finalizers: Value| json!({ "metadata": { "finalizers": finalizers } });
+        assert_eq!(remains(&with(json!(["foregroundDeletion"]))), "its pods have not ended yet");
+        assert_eq!(
+            remains(&with(json!(["example.com/hold"]))),
+            "it waits for the finalizers example.com/hold"
+        );
+        let namespace = json!({ "status": { "conditions": [
+            { "type": "NamespaceDeletionContentFailure", "status": "False", "message": "fine" },
+            { "type": "NamespaceContentRemaining", "status": "True", "message": "1 pod" },
+        ] } });
+        assert_eq!(remains(&namespace), "1 pod");
+    }
+
+    #[test]
+    fn long_lists_are_shortened() {
+        let list: Vec<String> = (1..=7).map(|n| n.to_string()).collect();
+        assert_eq!(shorten(&list), "1, 2, 3, 4, 5 and 2 more");
+        assert_eq!(shorten(&list[..2]), "1, 2");
+    }
+}

@@ -1,0 +1,146 @@
+//! What a teardown would do to a cluster, from one look at it.
+
+use std::collections::BTreeMap;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use serde_json::Value;
+
+use crate::engine::fleet::{self, REQUESTS};
+use crate::engine::observe::Observed;
+use crate::kube::{Cluster, Error, FIELD_MANAGER, Inventory};
+use crate::plan::leftover::{self, CONFIG_LABEL};
+use crate::plan::object::{GROUP_KINDS, Key, annotation, group, is_ours, label, set_id};
+use crate::plan::removal::{Removal, Scene, decide};
+
+/// The group of the Gateway API.
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+
+/// Looks at everything that the decision about a cluster needs.
+pub(super) async fn look(
+    cluster: &Cluster,
+    namespace: &str,
+    seen: &Observed,
+) -> Result<Removal, Error> {
+    let id = set_id(namespace);
+    let own_ground = seen.namespace.as_ref().is_some_and(|ns| is_ours(ns, &id));
+    let (leftovers, users, classes, inventory, pods) = futures::try_join!(
+        async {
+            if is_managed(seen) {
+                leftovers(cluster, namespace, seen).await
+            } else {
+                Ok(Vec::new())
+            }
+        },
+        custom_resources(cluster, seen),
+        gateways_by_class(cluster),
+        async {
+            if own_ground { cluster.inventory(namespace).await } else { Ok(Inventory::default()) }
+        },
+        injected_pods(cluster, seen, &id),
+    )?;
+    let mut users = users;
+    users.extend(classes);
+    let unlisted: Vec<String> = inventory.unlisted.into_iter().map(|(group, _)| group).collect();
+    Ok(decide(&Scene {
+        manager: FIELD_MANAGER,
+        namespace,
+        ours: &seen.ours,
+        parent: seen.parent.as_ref(),
+        ground: seen.namespace.as_ref(),
+        istiods: &seen.istiods,
+        leftovers: &leftovers,
+        users: &users,
+        contents: &inventory.objects,
+        unlisted: &unlisted,
+        pods: &pods,
+    }))
+}
+
+/// Whether the tool installed the control plane, which may be half gone already: an existing one
+/// of somebody else brings its webhook itself.
+fn is_managed(seen: &Observed) -> bool {
+    const WEBHOOK: &str = "MutatingWebhookConfiguration";
+    let kinds = seen.parent.as_ref().and_then(|parent| annotation(parent, GROUP_KINDS));
+    kinds.is_some_and(|kinds| kinds.contains(WEBHOOK))
+        || seen.ours.iter().any(|(key, object)| {
+            key.kind == WEBHOOK
+                || (key.kind == "Deployment" && label(object, "app") == Some("istiod"))
+        })
+}
+
+async fn leftovers(
+    cluster: &Cluster,
+    namespace: &str,
+    seen: &Observed,
+) -> Result<Vec<Value>, Error> {
+    let made = |object: &Value| object["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
+    let since = seen.ours.values().chain(&seen.parent).filter_map(made).min();
+    let everywhere = format!("{CONFIG_LABEL}=true");
+    let gateway_api = cluster.preferred_version(GATEWAY_API).await?;
+    let mut lists: Vec<BoxFuture<'_, Result<Vec<Value>, Error>>> = vec![
+        cluster.list("v1", "ConfigMap", None, Some(&everywhere)).boxed(),
+        cluster.list("v1", "ConfigMap", Some(namespace), None).boxed(),
+        cluster.list("v1", "Secret", Some(namespace), None).boxed(),
+        cluster.list("coordination.k8s.io/v1", "Lease", Some(namespace), None).boxed(),
+        cluster.list("certificates.k8s.io/v1beta1", "ClusterTrustBundle", None, None).boxed(),
+    ];
+    if let Some(version) = &gateway_api {
+        lists.push(cluster.list(version, "GatewayClass", None, None).boxed());
+    }
+    let found = fleet::try_all(REQUESTS, lists).await?.into_iter().flatten();
+    let left = found.filter(|object| leftover::is_leftover(object, namespace, since.as_deref()));
+    let by_key: BTreeMap<Key, Value> = left.map(|object| (Key::of(&object), object)).collect();
+    Ok(by_key.into_values().collect())
+}
+
+/// The custom resources of the definitions that are ours, by the definition's name.
+async fn custom_resources(
+    cluster: &Cluster,
+    seen: &Observed,
+) -> Result<BTreeMap<String, Vec<Value>>, Error> {
+    let definitions = seen.ours.iter().filter(|(key, _)| key.kind == "CustomResourceDefinition");
+    let lists = definitions.filter_map(|(key, definition)| {
+        let spec = &definition["spec"];
+        let versions = spec["versions"].as_array()?;
+        let served = versions.iter().find(|version| version["served"] == true)?;
+        let api_version = format!("{}/{}", spec["group"].as_str()?, served["name"].as_str()?);
+        let kind = spec.pointer("/names/kind")?.as_str()?;
+        Some(async move {
+            let objects = cluster.list_metadata(&api_version, kind, None, None).await?;
+            Ok::<_, Error>((key.name.clone(), objects))
+        })
+    });
+    Ok(fleet::try_all(REQUESTS, lists).await?.into_iter().collect())
+}
+
+/// The Gateways of the Gateway API, by the name of their class.
+async fn gateways_by_class(cluster: &Cluster) -> Result<BTreeMap<String, Vec<Value>>, Error> {
+    let mut by_class: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let Some(version) = cluster.preferred_version(GATEWAY_API).await? else {
+        return Ok(by_class);
+    };
+    for gateway in cluster.list(&version, "Gateway", None, None).await? {
+        if let Some(class) = gateway.pointer("/spec/gatewayClassName").and_then(Value::as_str) {
+            by_class.entry(class.to_owned()).or_default().push(gateway);
+        }
+    }
+    Ok(by_class)
+}
+
+/// The pods that our istiod may have injected: injection labels them.
+async fn injected_pods(cluster: &Cluster, seen: &Observed, id: &str) -> Result<Vec<Value>, Error> {
+    if !seen.istiods.iter().any(|istiod| is_ours(istiod, id)) {
+        return Ok(Vec::new());
+    }
+    let selector = "service.istio.io/canonical-name";
+    cluster.list_metadata("v1", "Pod", None, Some(selector)).await
+}
+
+/// The mesh that the control plane is configured for.
+pub(super) fn configured_mesh(seen: &Observed) -> Option<String> {
+    let mut maps = seen.ours.values().filter(|o| o["kind"] == "ConfigMap" && group(o).is_empty());
+    maps.find_map(|map| {
+        let mesh: Value = serde_saphyr::from_str(map.pointer("/data/mesh")?.as_str()?).ok()?;
+        Some(mesh.pointer("/defaultConfig/meshId")?.as_str()?.to_owned())
+    })
+}
