@@ -51,7 +51,7 @@ fn no_file_at_all_is_an_empty_kubeconfig() {
         let error = loaded.context("east").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the kubeconfig has no context `east`; it has no contexts at all"
+            "there is no kubeconfig, and so no context `east`"
         );
         assert!(error.hint().unwrap().contains("--kubeconfig"));
     }
