@@ -53,19 +53,20 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<
     progress.finish();
     let survey = survey?;
     let mesh = local.topology.mesh_id.to_string();
-    let text = show(&mesh, &survey);
     if args.dry_run {
-        ui.data(&text);
+        ui.data(&show(&mesh, &survey));
         return Ok(end(ui, survey.clusters.len(), survey.failed.iter().map(|(_, f)| f)));
     }
-    ui.line(&text);
-    for (_, failure) in &survey.failed {
-        ui.failure(failure);
-    }
-    if !survey.is_nothing() && !args.yes && !confirm(ui, &mesh, &survey).await {
-        return Err(Failure::new("not confirmed; nothing was deleted"));
-    }
     let progress = Progress::new(ui);
+    if !survey.is_nothing() {
+        ui.line(&show(&mesh, &survey));
+        for (_, failure) in &survey.failed {
+            ui.failure(failure);
+        }
+        if !args.yes && !confirm(ui, &mesh, &survey).await {
+            return Err(Failure::new("not confirmed; nothing was deleted"));
+        }
+    }
     let events: Events = Arc::clone(&progress) as Events;
     let outcome = teardown::carry_out(survey, &local, &options, &events).await;
     progress.finish();
@@ -77,7 +78,12 @@ fn show(mesh: &str, survey: &Survey<'_>) -> String {
     let clusters: Vec<Cluster<'_>> = survey
         .clusters
         .iter()
-        .map(|c| Cluster { context: c.context(), server: c.server(), removal: &c.removal })
+        .map(|c| Cluster {
+            context: c.context(),
+            server: c.server(),
+            namespace: c.namespace(),
+            removal: &c.removal,
+        })
         .collect();
     let peers: Vec<Peer<'_>> = survey
         .peers
@@ -116,11 +122,7 @@ fn last_screen(ui: Ui, local: &Local, outcome: &Outcome) -> Exit {
     ui.line(&if complete { Tone::Good } else { Tone::Warning }.paint(&line));
     for (context, result) in &outcome.clusters {
         if let Ok(cleared) = result {
-            let deleted = match cleared.deleted {
-                0 => "there was nothing to delete".to_owned(),
-                n => format!("{} deleted", count(n, "object")),
-            };
-            ui.line(&format!("  {context}: {deleted}"));
+            ui.line(&format!("  {context}: {} deleted", count(cleared.deleted, "object")));
             let stays = stays(&cleared.stays, "    ");
             if !stays.is_empty() {
                 ui.line(stays.trim_end());

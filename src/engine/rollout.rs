@@ -31,6 +31,13 @@ pub(super) struct Manner {
     pub timeout: Duration,
 }
 
+/// How long one write may take with all its attempts: a loaded API server takes its time over a
+/// large definition, and sending an object twice does no harm.
+const WRITE_LIMIT: Duration = Duration::from_secs(120);
+/// How many definitions are sent at once: each costs an API server a second of work, and istiod's
+/// objects are not to wait behind them.
+const DEFINITIONS: usize = 3;
+
 /// What was written to a cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
@@ -186,12 +193,13 @@ impl Rollout<'_> {
             return Ok(());
         }
         let sends = changes.map(|change| self.send(counter, change));
-        fleet::try_all(REQUESTS, sends).await.map(|_| ())
+        let at_once = if step == Step::Definitions { DEFINITIONS } else { REQUESTS };
+        fleet::try_all(at_once, sends).await.map(|_| ())
     }
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
         let apply = Apply { force: self.manner.force, dry_run: false };
-        self.cluster.apply(&change.object, apply).await?;
+        self.cluster.with_deadline(WRITE_LIMIT).apply(&change.object, apply).await?;
         match change.verb {
             Verb::Create => counter.created.fetch_add(1, Ordering::Relaxed),
             Verb::Update => counter.updated.fetch_add(1, Ordering::Relaxed),

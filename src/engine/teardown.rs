@@ -49,6 +49,11 @@ impl Planned<'_> {
         self.reached.site.context()
     }
 
+    /// The namespace of the control plane.
+    pub fn namespace(&self) -> &str {
+        self.reached.site.namespace()
+    }
+
     /// The API server.
     pub fn server(&self) -> &str {
         &self.reached.site.entry.server
@@ -265,23 +270,23 @@ pub async fn carry_out(
     events: &Events,
 ) -> Outcome {
     let started = Instant::now();
-    let contexts =
-        survey.clusters.iter().map(Planned::context).chain(survey.peers.iter().map(Peer::context));
+    let busy = survey.clusters.iter().filter(|c| !c.removal.is_nothing()).map(Planned::context);
+    let contexts = busy.chain(survey.peers.iter().map(Peer::context));
     events.emit(Event::Started { contexts: contexts.map(str::to_owned).collect() });
     let clears = survey.clusters.iter().map(|planned| async move {
-        let result = Box::pin(clear(planned, local, options, events)).await;
         let context = planned.context().to_owned();
-        tell(
-            events,
-            &context,
-            result.as_ref().map(|c| format!("{} deleted, nothing is left", c.deleted)),
-        );
+        if planned.removal.is_nothing() {
+            return (context, Ok(Cleared { deleted: 0, stays: planned.removal.stays.clone() }));
+        }
+        let result = Box::pin(clear(planned, local, options, events)).await;
+        let what = |cleared: &Cleared| format!("{} deleted, nothing is left", cleared.deleted);
+        tell(events, &context, result.as_ref().map(what));
         (context, result)
     });
     let cuts = survey.peers.iter().map(|peer| async move {
         let result = peer.cut(events).await;
         let context = peer.context().to_owned();
-        tell(events, &context, result.as_ref().map(|n| format!("links removed: {n}")));
+        tell(events, &context, result.as_ref().map(|links| format!("links removed: {links}")));
         (context, result)
     });
     let (mut clusters, peers) =
@@ -296,9 +301,6 @@ async fn clear(
     options: &Options,
     events: &Events,
 ) -> Result<Cleared, Failure> {
-    if planned.removal.is_nothing() {
-        return Ok(Cleared { deleted: 0, stays: planned.removal.stays.clone() });
-    }
     let demolition = Demolition {
         cluster: &planned.reached.cluster,
         namespace: planned.reached.site.namespace(),
@@ -307,7 +309,7 @@ async fn clear(
         deadline: tokio::time::Instant::now() + options.timeout,
         events,
     };
-    demolition.run(&planned.removal).await
+    demolition.run().await
 }
 
 fn tell(events: &Events, context: &str, result: Result<String, &Failure>) {

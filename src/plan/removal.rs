@@ -25,16 +25,6 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All stages in order.
-    pub const ALL: [Self; 6] = [
-        Self::Webhooks,
-        Self::Workloads,
-        Self::Foundation,
-        Self::Definitions,
-        Self::Rights,
-        Self::Leftovers,
-    ];
-
     /// The stage in which a member of the apply set is deleted.
     fn of(key: &Key) -> Self {
         match key.kind.as_str() {

@@ -18,6 +18,8 @@ pub struct Cluster<'a> {
     pub context: &'a str,
     /// The API server.
     pub server: &'a str,
+    /// The namespace of its control plane.
+    pub namespace: &'a str,
     /// What goes and what stays.
     pub removal: &'a Removal,
 }
@@ -38,7 +40,7 @@ pub fn preview(mesh_id: &str, clusters: &[Cluster<'_>], peers: &[Peer<'_>]) -> S
     let mut text = format!("{}\n", Tone::Strong.paint(&what));
     for cluster in clusters {
         heading(&mut text, cluster.context, cluster.server);
-        goes(&mut text, cluster.removal);
+        goes(&mut text, cluster.namespace, cluster.removal);
         text.push_str(&stays(&cluster.removal.stays, "  "));
         orphans(&mut text, &cluster.removal.orphans);
     }
@@ -70,7 +72,7 @@ fn heading(text: &mut String, context: &str, server: &str) {
     line(text, &format!("{}  {server}", Tone::Strong.paint(context)));
 }
 
-fn goes(text: &mut String, removal: &Removal) {
+fn goes(text: &mut String, namespace: &str, removal: &Removal) {
     if removal.is_nothing() {
         line(text, "  nothing to delete");
         return;
@@ -79,8 +81,10 @@ fn goes(text: &mut String, removal: &Removal) {
     line(text, &format!("  {}", Tone::Bad.paint(&deletes)));
     match removal.ground {
         Ground::Clean => {}
-        Ground::Delete => line(text, "    the namespace of the control plane"),
-        Ground::Release => line(text, "    (and takes the mesh's labels off the namespace)"),
+        Ground::Delete => line(text, &format!("    Namespace {namespace}")),
+        Ground::Release => {
+            line(text, &format!("    and the mesh's labels on the Namespace {namespace}"));
+        }
     }
     let of = |stage| removal.targets.iter().filter(move |target| target.stage == stage);
     let (running, other): (Vec<_>, Vec<_>) = removal
@@ -130,7 +134,7 @@ fn wrapped(text: &mut String, items: &[String]) {
             current.clear();
         }
         let space = if current.is_empty() { "" } else { " " };
-        current.push_str(&format!("{space}{item}{comma}"));
+        current.extend([space, item, comma]);
     }
     if !current.is_empty() {
         line(text, &format!("    {current}"));
@@ -222,8 +226,12 @@ mod tests {
             stays: Vec::new(),
             orphans: BTreeMap::from([("demo".into(), 2), ("shop".into(), 1)]),
         };
-        let cluster =
-            Cluster { context: "east", server: "https://10.0.0.1:6443", removal: &removal };
+        let cluster = Cluster {
+            context: "east",
+            server: "https://10.0.0.1:6443",
+            namespace: "n",
+            removal: &removal,
+        };
         let peer = Peer {
             context: "west",
             server: "https://10.0.0.2:6443",
@@ -235,7 +243,7 @@ mod tests {
              \n\
              east  https://10.0.0.1:6443\n  \
                deletes 7 objects\n    \
-                 the namespace of the control plane\n    \
+                 Namespace n\n    \
                  3 ConfigMaps, 1 Secret\n    \
                  made by istiod: 1 ConfigMap\n  \
                3 pods with a sidecar: no control plane any more, until they are re-created without one\n    \

@@ -23,6 +23,19 @@ fn names(lab: &Lab, cluster: &Cluster) -> BTreeSet<String> {
     all.filter(|name| !passing.iter().any(|kind| name.starts_with(kind))).collect()
 }
 
+/// Tears the mesh down when its test fails, so that the next test finds the clusters free.
+struct Cleanup<'a>(&'a User, Vec<String>);
+
+impl Drop for Cleanup<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let arguments: Vec<&str> = self.1.iter().map(String::as_str).collect();
+            let run = self.0.run(&[&["teardown", "--yes"], &arguments[..]].concat());
+            eprintln!("cleaning up ended with {}:\n{}", run.code, run.stderr);
+        }
+    }
+}
+
 #[test]
 fn a_mesh_is_made_used_and_removed_without_a_trace() {
     let _alone = clusters();
@@ -33,6 +46,7 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
 
     user.run(&["init", "--mesh-id", "story", "--org", "Example"]).expect(0);
     let dir = user.describe("story", &three.iter().collect::<Vec<_>>());
+    let _cleanup = Cleanup(&user, Vec::new());
     let applied = user.run(&["apply", "-vv"]).expect(0).says("applied to 3 clusters");
     assert_eq!(applied.stdout, "", "stdout is for data");
     let material = secrets::material(&dir, lab, &three);
@@ -189,6 +203,7 @@ fn the_files_of_2019_make_a_mesh_and_a_third_cluster_joins() {
     std::fs::write(workdir.join("topology.yaml"), with_overlays(&two)).unwrap();
     let dir = workdir.to_str().unwrap().to_owned();
     let run = |arguments: &[&str]| user.run(&[arguments, &["--dir", &dir]].concat());
+    let _cleanup = Cleanup(&user, vec!["--dir".into(), dir.clone()]);
 
     run(&["apply"]).expect(0).says("IstioControlPlane").says("applied to 2 clusters");
     let issuer = kubectl(

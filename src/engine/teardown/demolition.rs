@@ -31,6 +31,13 @@ pub struct Cleared {
     pub stays: Vec<Stay>,
 }
 
+/// What was sent to be deleted.
+#[derive(Default)]
+struct Sent<'t> {
+    deleted: usize,
+    pending: Vec<&'t Target>,
+}
+
 /// A cluster that is cleared.
 pub(super) struct Demolition<'a> {
     pub cluster: &'a Cluster,
@@ -42,29 +49,27 @@ pub(super) struct Demolition<'a> {
 }
 
 impl Demolition<'_> {
-    /// Deletes what `removal` says, and what turns up meanwhile; ends with a look that finds
-    /// nothing more.
-    pub(super) async fn run(&self, removal: &Removal) -> Result<Cleared, Failure> {
+    /// Deletes what is the tool's, and what turns up meanwhile; ends with a look that finds nothing
+    /// more. It decides anew: the user may have taken a while to agree.
+    pub(super) async fn run(&self) -> Result<Cleared, Failure> {
         let mut deleted = 0;
-        let mut targets = removal.targets.clone();
-        let settled = loop {
-            deleted += self.delete_all(&targets).await?;
-            let now = self.settle(removal.ground == Ground::Delete).await?;
-            if now.targets.is_empty() {
-                break now;
-            }
+        let mut now = Box::pin(self.look()).await?;
+        let ground_goes = now.ground == Ground::Delete;
+        while !now.targets.is_empty() {
+            deleted += self.delete_all(&now.targets).await?;
+            now = Box::pin(self.settle(ground_goes)).await?;
             // A dying istiod writes until its last moment.
             self.check_time(|| {
                 let list: Vec<String> = now.targets.iter().map(|t| t.key.to_string()).collect();
                 format!("these come back when they are deleted: {}", shorten(&list))
-            })?;
-            targets = now.targets;
-        };
-        deleted += self.level(&settled).await?;
+            })
+            .or_else(|late| if now.targets.is_empty() { Ok(()) } else { Err(late) })?;
+        }
+        deleted += self.level(&now).await?;
         self.step("reading back");
-        let left = self.look().await?;
+        let left = Box::pin(self.look()).await?;
         if left.is_nothing() {
-            return Ok(Cleared { deleted, stays: settled.stays });
+            return Ok(Cleared { deleted, stays: now.stays });
         }
         let mut list: Vec<String> = left.targets.iter().map(|t| t.key.to_string()).collect();
         if left.ground != Ground::Clean {
@@ -98,23 +103,56 @@ impl Demolition<'_> {
         }
     }
 
-    /// Deletes these, stage by stage.
+    /// Deletes these, stage by stage. Definitions take the API server some seconds, in which the
+    /// pods end and the rest is deleted.
     async fn delete_all(&self, targets: &[Target]) -> Result<usize, Failure> {
-        let mut deleted = 0;
-        for stage in Stage::ALL {
-            let targets: Vec<&Target> = targets.iter().filter(|t| t.stage == stage).collect();
-            if targets.is_empty() {
-                continue;
-            }
-            self.step(step_name(stage));
-            let sent = targets.iter().map(|target| self.delete(target));
-            let results = fleet::try_all(REQUESTS, sent).await?;
-            deleted += results.iter().filter(|d| **d != Deletion::AlreadyGone).count();
-            let pending = targets.iter().zip(&results).filter(|(_, d)| **d == Deletion::Deleting);
-            let waits = pending.map(|(target, _)| self.await_end(target));
-            fleet::try_all(REQUESTS, waits).await?;
+        let mut sent = Sent::default();
+        for stage in [Stage::Webhooks, Stage::Workloads, Stage::Definitions] {
+            self.send(targets, stage, &mut sent).await?;
         }
-        Ok(deleted)
+        self.await_all(&mut sent, |stage| stage != Stage::Definitions).await?;
+        self.send(targets, Stage::Foundation, &mut sent).await?;
+        self.send(targets, Stage::Rights, &mut sent).await?;
+        self.await_all(&mut sent, |_| true).await?;
+        self.send(targets, Stage::Leftovers, &mut sent).await?;
+        self.await_all(&mut sent, |_| true).await?;
+        Ok(sent.deleted)
+    }
+
+    /// Sends the deletions of a stage.
+    async fn send<'t>(
+        &self,
+        targets: &'t [Target],
+        stage: Stage,
+        sent: &mut Sent<'t>,
+    ) -> Result<(), Failure> {
+        let targets: Vec<&Target> = targets.iter().filter(|t| t.stage == stage).collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        self.step(step_name(stage));
+        let sends = targets.iter().map(|target| self.delete(target));
+        let results = fleet::try_all(REQUESTS, sends).await?;
+        sent.deleted += results.iter().filter(|d| **d != Deletion::AlreadyGone).count();
+        let pending = targets.into_iter().zip(results).filter(|(_, d)| *d == Deletion::Deleting);
+        sent.pending.extend(pending.map(|(target, _)| target));
+        Ok(())
+    }
+
+    /// Waits until what was sent in these stages is gone.
+    async fn await_all(
+        &self,
+        sent: &mut Sent<'_>,
+        stages: impl Fn(Stage) -> bool,
+    ) -> Result<(), Failure> {
+        let (awaited, later): (Vec<_>, Vec<_>) =
+            sent.pending.iter().partition(|target| stages(target.stage));
+        sent.pending = later;
+        if let Some(first) = awaited.first() {
+            self.step(wait_name(first.stage));
+        }
+        let waits = awaited.iter().map(|target| self.await_end(target));
+        fleet::try_all(REQUESTS, waits).await.map(|_| ())
     }
 
     async fn delete(&self, target: &Target) -> Result<Deletion, Failure> {
@@ -209,11 +247,19 @@ impl Demolition<'_> {
 fn step_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Webhooks => "deleting webhooks",
-        Stage::Workloads => "deleting gateways and istiod, waiting for their pods to end",
+        Stage::Workloads => "deleting gateways and istiod",
         Stage::Foundation => "deleting services, secrets and configuration",
         Stage::Definitions => "deleting custom resource definitions",
         Stage::Rights => "deleting roles",
         Stage::Leftovers => "deleting what istiod left",
+    }
+}
+
+fn wait_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Workloads => "waiting for the pods of gateways and istiod to end",
+        Stage::Definitions => "waiting for the API server to drop the definitions",
+        _ => "waiting for the last objects to go",
     }
 }
 
