@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::kube::quote;
 use crate::topology::Place;
 use crate::{files, pki};
 
@@ -89,8 +90,16 @@ impl std::error::Error for Failure {}
 /// Where a room's error points into a file, the place is shown with the line.
 impl From<crate::topology::Error> for Failure {
     fn from(error: crate::topology::Error) -> Self {
-        Self { excerpt: error.place().cloned(), ..Self::new(error.to_string()) }
-            .maybe_hint(error.hint())
+        use crate::topology::Error as E;
+        let selector =
+            matches!(error, E::BadSelector { .. } | E::NoMatch { .. } | E::NothingSelected { .. });
+        Self {
+            // Selectors stand on the command line.
+            exit: if selector { Exit::Usage } else { Exit::Failed },
+            excerpt: error.place().cloned(),
+            ..Self::new(error.to_string())
+        }
+        .maybe_hint(error.hint())
     }
 }
 
@@ -112,16 +121,22 @@ impl From<files::Error> for Failure {
         let hint = match &error {
             files::Error::Read { path, .. } => Some(look_hint(path)),
             files::Error::Write { path, cause } => write_hint(path, cause),
-            files::Error::Locked { .. } => {
-                Some("wait for it to end, or end it; nothing was changed".to_owned())
+            files::Error::Locked { holder, .. } => {
+                let look = holder.as_ref().map(|h| format!(" (see `ps -fp {}`)", h.pid));
+                let look = look.unwrap_or_default();
+                Some(format!("wait for it to end{look}, then run the same command again"))
             }
         };
         Self::new(error.to_string()).maybe_hint(hint)
     }
 }
 
+/// The command that shows the deepest part of a path that is there.
 fn look_hint(path: &Path) -> String {
-    format!("look at what is there: `ls -la {}`", path.parent().unwrap_or(path).display())
+    let mut above = path.ancestors().skip(1);
+    let there = above.find(|dir| dir.exists()).filter(|dir| !dir.as_os_str().is_empty());
+    let there = there.unwrap_or(Path::new(".")).to_string_lossy();
+    format!("look at what is there: `ls -la {}`", quote(&there))
 }
 
 fn write_hint(path: &Path, cause: &files::Cause) -> Option<String> {
@@ -132,7 +147,7 @@ fn write_hint(path: &Path, cause: &files::Cause) -> Option<String> {
         ),
         files::Cause::NoSpace => Some(format!(
             "make room: `df -h {}`; then run the same command again",
-            path.parent().unwrap_or(path).display()
+            quote(&path.parent().unwrap_or(path).to_string_lossy())
         )),
         files::Cause::Permission | files::Cause::IsADirectory | files::Cause::NotText => {
             Some(look_hint(path))
@@ -168,11 +183,11 @@ fn pki_hint(error: &pki::Error) -> Option<String> {
         | E::BadKey
         | E::UnsupportedKey
         | E::NotText
-        | E::KeyMismatch { .. }
         | E::RootKeyWithoutCertificate { .. }
         | E::ChainStart
         | E::UnknownIssuer { .. }
         | E::BadSignature { .. } => "restore the file from your backup",
+        E::KeyMismatch { .. } => "restore the two of them from your backup",
         E::EncryptedKey => {
             "store it without a passphrase: `openssl pkey -in <key> -out root-key.pem`"
         }

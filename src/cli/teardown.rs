@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::Global;
 use crate::engine::event::Events;
-use crate::engine::home;
 use crate::engine::local::Local;
 use crate::engine::teardown::{self, Outcome, Survey};
 use crate::error::{Exit, Failure};
@@ -44,8 +43,9 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<
         .hint("do it without being asked: `kubectl multimesh teardown --yes`"));
     }
     let options = global.options();
-    let home = home::find(&options.choice)?;
-    let _lock = if args.dry_run { None } else { Some(Lock::acquire(&home.dir)?) };
+    // What is wrong in the files is told before the lock leaves a trace.
+    let dir = Local::load_applied(&options)?.home.dir;
+    let _lock = if args.dry_run { None } else { Some(Lock::acquire(&dir)?) };
     let mut local = Local::load_applied(&options)?;
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;

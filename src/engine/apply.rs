@@ -154,7 +154,11 @@ async fn render_all(
             Arc::clone(objects)
         } else {
             let cache = local.home.cache();
-            Arc::new(istioctl.render(&base.operator, overlay, &variant, &cache).await?)
+            Arc::new(
+                istioctl
+                    .render(&base.operator, overlay, &variant, &cache, &local.home.base())
+                    .await?,
+            )
         };
         by_input.insert(input, Arc::clone(&objects));
         by_context.insert(site.context().to_owned(), objects);

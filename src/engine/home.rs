@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Failure;
+use crate::files;
 use crate::topology::{MeshId, parse};
 
 /// How the user named the mesh.
@@ -74,12 +75,12 @@ pub fn find(choice: &Choice) -> Result<Home, Failure> {
     let dir = match (&choice.dir, &choice.file, &choice.mesh) {
         (Some(dir), _, _) => existing_dir(dir)?,
         (None, Some(file), _) => {
-            let topology = parse(&read(file)?, file)?;
+            let topology = parse(&read_topology(file)?, file)?;
             root()?.join(topology.mesh_id.as_ref())
         }
         (None, None, Some(mesh)) => {
             let id = MeshId::new(mesh).map_err(|why| Failure::usage(why.to_string()))?;
-            root()?.join(id.as_ref())
+            named_mesh(&root()?, &id)?
         }
         (None, None, None) => the_only_mesh(&root()?)?,
     };
@@ -87,15 +88,18 @@ pub fn find(choice: &Choice) -> Result<Home, Failure> {
     Ok(Home { dir, topology })
 }
 
-/// Reads a file of the user.
+/// Reads a file of the user that must be there.
 pub fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let failure = Failure::new(format!("failed to read {}: {}", path.display(), cause(&error)));
-        if error.kind() == std::io::ErrorKind::NotFound {
-            failure.hint("write a topology first: `kubectl multimesh init --mesh-id <mesh id>`")
-        } else {
-            failure
-        }
+    let missing = || files::Error::Read { path: path.to_path_buf(), cause: files::Cause::Missing };
+    Ok(files::read(path)?.ok_or_else(missing)?)
+}
+
+/// Reads a topology file, which must be there.
+pub fn read_topology(path: &Path) -> Result<String, Failure> {
+    files::read(path)?.ok_or_else(|| {
+        Failure::new(format!("there is no topology file `{}`", path.display()))
+            .hint("if it is kept elsewhere, name it: `-f <topology.yaml>`")
+            .hint("a new mesh gets one: `kubectl multimesh init --mesh-id <mesh id>`")
     })
 }
 
@@ -129,6 +133,21 @@ pub fn meshes(root: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+fn named_mesh(root: &Path, id: &MeshId) -> Result<PathBuf, Failure> {
+    let dir = root.join(id.as_ref());
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    let names = meshes(root);
+    let failure = Failure::usage(format!("there is no mesh `{id}` in {}", root.display()));
+    Err(if names.is_empty() {
+        failure
+    } else {
+        failure.hint(format!("the meshes there are {}", names.join(", ")))
+    }
+    .hint(format!("create it: `kubectl multimesh init --mesh-id {id}`")))
 }
 
 fn the_only_mesh(root: &Path) -> Result<PathBuf, Failure> {

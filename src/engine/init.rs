@@ -205,15 +205,15 @@ fn propose(options: &Options, mesh_id: &MeshId) -> Result<Proposal, Failure> {
                 let files = kubeconfig.files().iter().map(|file| file.display().to_string());
                 let files: Vec<String> = files.collect();
                 notes.push(if files.is_empty() {
-                    format!("there is no kubeconfig: {without}")
+                    format!("there is no kubeconfig; {without}")
                 } else {
-                    format!("{} has no contexts: {without}", files.join(", "))
+                    format!("{} has no contexts; {without}", files.join(", "))
                 });
             }
             candidates
         }
         Err(error) => {
-            notes.push(format!("{error}: {without}"));
+            notes.push(format!("{error}; {without}"));
             Vec::new()
         }
     };

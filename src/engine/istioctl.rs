@@ -15,6 +15,7 @@ use crate::error::Failure;
 use crate::files;
 use crate::istio::operator::{self, Variant};
 use crate::istio::{manifest, version};
+use crate::kube::quote;
 use crate::plan::object::hex;
 
 /// How long one run of istioctl may take: it renders in well under a second.
@@ -51,13 +52,15 @@ impl Istioctl {
         Ok(Self { path, version })
     }
 
-    /// Renders the manifest of a variant, with placeholders for the names of a cluster.
+    /// Renders the manifest of a variant, with placeholders for the names of a cluster. `file` is
+    /// where `base` was read, for the message.
     pub async fn render(
         &self,
         base: &Value,
         overlay: Option<&Value>,
         variant: &Variant,
         cache: &Path,
+        file: &Path,
     ) -> Result<Vec<Value>, Failure> {
         let operator = operator::build(base, overlay, variant);
         let input = operator.to_string();
@@ -65,10 +68,10 @@ impl Istioctl {
         if let Some(objects) = read_cached(&cached) {
             return Ok(objects);
         }
-        let output = self.run_on(&input).await?;
+        let output = self.run_on(&input, file).await?;
         let text = String::from_utf8_lossy(&output.stdout);
         let objects = manifest::parse(&text)
-            .map_err(|why| Failure::new(why.to_string()).hint(self.try_hint()))?;
+            .map_err(|why| Failure::new(why.to_string()).hint(self.try_hint(file)))?;
         store_cached(cache, &cached, &objects);
         Ok(objects)
     }
@@ -82,7 +85,7 @@ impl Istioctl {
         hex(&digest[..12])
     }
 
-    async fn run_on(&self, input: &str) -> Result<Output, Failure> {
+    async fn run_on(&self, input: &str, base: &Path) -> Result<Output, Failure> {
         let file = tempfile::Builder::new()
             .prefix("multimesh-operator-")
             .suffix(".yaml")
@@ -102,18 +105,20 @@ impl Istioctl {
         let message = shorten(&String::from_utf8_lossy(&output.stderr), file.path());
         Err(Failure::new(format!("istioctl rejects the operator that base.yaml makes: {message}"))
             .hint("mend base.yaml, or the overlay of the context")
-            .hint(self.try_hint()))
+            .hint(self.try_hint(base)))
     }
 
-    fn try_hint(&self) -> String {
-        format!("try it alone: `{} manifest generate -f base.yaml`", self.path.display())
+    fn try_hint(&self, base: &Path) -> String {
+        let words = [&self.path, base].map(|path| quote(&path.to_string_lossy()));
+        format!("try it alone: `{} manifest generate -f {}`", words[0], words[1])
     }
 }
 
 fn locate(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = wanted {
         return if path.is_file() {
-            Ok(path.to_path_buf())
+            // A bare name would be looked up on PATH.
+            Ok(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()))
         } else {
             Err(Failure::new(format!("there is no istioctl at {}", path.display()))
                 .hint("name the program itself: `--istioctl <path>`"))

@@ -12,6 +12,7 @@ use crate::istio::base::{self, Base, Role};
 use crate::istio::operator::GatewayOverride;
 use crate::istio::remote_secret::is_loopback;
 use crate::kube::{ContextEntry, Kubeconfig, quote};
+use crate::pki::Certificate;
 use crate::topology::{
     self, ClusterName, ContextName, ControlPlane, Member, Namespace, NetworkName, Selector,
     Topology,
@@ -122,7 +123,7 @@ impl Local {
 
     fn read(options: &Options, applied: bool) -> Result<Self, Failure> {
         let home = home::find(&options.choice)?;
-        let topology = topology::parse(&home::read(&home.topology)?, &home.topology)?;
+        let topology = topology::parse(&home::read_topology(&home.topology)?, &home.topology)?;
         check_mesh_id(&topology, options.choice.mesh.as_deref())?;
         let state = State::load(&home.state(), topology.mesh_id.as_ref())?;
         let kubeconfig = Kubeconfig::load(options.kubeconfig.as_deref())?;
@@ -201,6 +202,7 @@ impl Local {
     /// Checks what an apply needs beyond a valid topology; gives the user's operator.
     pub fn check(&self) -> Result<Base, Failure> {
         self.check_peer_servers()?;
+        self.sites.iter().try_for_each(|site| check_ca(&site.member))?;
         trust::check_root(self)?;
         self.base()
     }
@@ -274,7 +276,31 @@ fn leavers(
     .collect()
 }
 
+/// Reads a file that a context of the topology names.
+fn read_for(member: &Member, key: &str, path: &Path) -> Result<String, Failure> {
+    home::read(path).map_err(|failure| Failure {
+        excerpt: Some(member.place_of(key).clone()),
+        message: format!("`{}`: {}", member.context, failure.message),
+        ..failure
+    })
+}
+
+/// Checks the certificates that a context names for its API server.
+fn check_ca(member: &Member) -> Result<(), Failure> {
+    let Some(path) = &member.ca else { return Ok(()) };
+    let text = read_for(member, "ca", path)?;
+    let checked = Certificate::all_from_pem(&text).map_err(|error| {
+        Failure {
+            excerpt: Some(member.place_of("ca").clone()),
+            ..Failure::new(format!("`{}`: `{}`: {error}", member.context, path.display()))
+        }
+        .hint("it has to hold the certificates that signed the API server's, in PEM")
+    });
+    checked.map(|_| ())
+}
+
 fn read_overlay(member: &Member) -> Result<Option<Base>, Failure> {
     let Some(path) = &member.overlay else { return Ok(None) };
-    Ok(Some(base::read(&home::read(path)?, path, Role::Overlay)?))
+    let text = read_for(member, "overlay", path)?;
+    Ok(Some(base::read(&text, path, Role::Overlay)?))
 }

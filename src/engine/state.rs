@@ -54,16 +54,7 @@ impl State {
 
     /// Reads the file; a mesh without one was never applied from here.
     pub fn load(path: &Path, mesh_id: &str) -> Result<Self, Failure> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::new(mesh_id));
-            }
-            Err(error) => {
-                let cause = super::home::cause(&error);
-                return Err(Failure::new(format!("failed to read {}: {cause}", path.display())));
-            }
-        };
+        let Some(text) = files::read(path)? else { return Ok(Self::new(mesh_id)) };
         let state = Self::parse(&text).map_err(|why| {
             Failure::new(format!("{} is damaged: {why}", path.display())).hint(format!(
                 "move it away (`mv {0} {0}.damaged`) and apply again: it is made anew from the clusters",

@@ -41,7 +41,7 @@ pub enum Error {
         reason: String,
     },
     /// The kubeconfig has no such context.
-    #[error("the kubeconfig has no context `{context}`{}", no_context(known, similar.as_deref()))]
+    #[error("{}", no_context(context, known, similar.as_deref(), files))]
     NoContext {
         /// The name asked for.
         context: String,
@@ -371,18 +371,22 @@ fn place(position: Option<(u64, u64)>) -> String {
     position.map_or_else(String::new, |(line, column)| format!(", line {line}, column {column},"))
 }
 
-fn no_context(known: &[String], similar: Option<&str>) -> String {
+fn no_context(context: &str, known: &[String], similar: Option<&str>, files: &[PathBuf]) -> String {
     const SHOWN: usize = 10;
+    if files.is_empty() {
+        return format!("there is no kubeconfig, and so no context `{context}`");
+    }
+    let none = format!("the kubeconfig has no context `{context}`");
     if let Some(similar) = similar {
-        return format!("; did you mean `{similar}`?");
+        return format!("{none}; did you mean `{similar}`?");
     }
     if known.is_empty() {
-        return "; it has no contexts at all".to_owned();
+        return format!("{none}; it has no contexts at all");
     }
     let shown: Vec<String> = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     let rest = known.len().saturating_sub(SHOWN);
     let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
-    format!("; it has {}{more}", shown.join(", "))
+    format!("{none}; it has {}{more}", shown.join(", "))
 }
 
 fn destination(server: &str, proxy: Option<&str>) -> String {

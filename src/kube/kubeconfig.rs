@@ -209,7 +209,7 @@ pub(super) struct Parts<'a> {
 fn read(path: &Path, required: bool) -> Result<Option<file::Kubeconfig>, Error> {
     let unreadable = |error: &std::io::Error| Error::KubeconfigUnreadable {
         path: path.to_path_buf(),
-        reason: error.to_string(),
+        reason: crate::files::Cause::from(error).to_string(),
     };
     let invalid =
         |position, reason| Error::KubeconfigInvalid { path: path.to_path_buf(), position, reason };

@@ -127,7 +127,7 @@ pub enum Error {
         reason: String,
     },
     /// A selector that matches none of the contexts.
-    #[error("`{}` matches no context of the topology", shortened(selector))]
+    #[error("`{}` matches no context", shortened(selector))]
     NoMatch {
         /// The selector.
         selector: String,

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_selector_that_matches_nothing_is_an_error_that_lists_the_contexts() {
         let error = chosen(&["north"]).unwrap_err();
-        assert_eq!(error.to_string(), "`north` matches no context of the topology");
+        assert_eq!(error.to_string(), "`north` matches no context");
         assert!(error.hint().unwrap().contains("`context-east-1`, `context-east-2`"));
         let error = chosen(&["context-eats-1"]).unwrap_err();
         assert_eq!(error.hint().unwrap(), "did you mean `context-east-1`?");

@@ -122,7 +122,13 @@ impl Ui {
         if let Some(at) = &failure.excerpt {
             let number = at.line.to_string();
             let margin = " ".repeat(number.len());
-            self.line(&format!("{margin} --> {}:{}:{}", at.file.display(), at.line, at.column));
+            if !failure.message.contains(&at.to_string()) {
+                self.line(&format!("{margin} --> {at}"));
+            }
+        }
+        if let Some(at) = failure.excerpt.as_ref().filter(|at| !at.text.is_empty()) {
+            let number = at.line.to_string();
+            let margin = " ".repeat(number.len());
             self.line(&format!("{number} | {}", at.text.replace('\t', " ")));
             let caret = " ".repeat(at.column.saturating_sub(1));
             self.line(&format!("{margin} | {caret}{ERROR}^{ERROR:#}"));

@@ -103,7 +103,9 @@ impl Sink for Progress {
             Event::Note { text } => self.note(&text),
             Event::Finished { context, what } => self.show(&context, &what, Tone::Good, true),
             Event::Failed { context, failure } => {
-                self.show(&context, &failure.message, Tone::Bad, true);
+                let own = format!("`{context}`: ");
+                let text = failure.message.strip_prefix(&own).unwrap_or(&failure.message);
+                self.show(&context, text, Tone::Bad, true);
             }
         }
     }

@@ -49,10 +49,7 @@ fn no_file_at_all_is_an_empty_kubeconfig() {
         let loaded = Kubeconfig::load_from(&sources).unwrap();
         assert!(loaded.contexts().is_empty());
         let error = loaded.context("east").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the kubeconfig has no context `east`; it has no contexts at all"
-        );
+        assert_eq!(error.to_string(), "there is no kubeconfig, and so no context `east`");
         assert!(error.hint().unwrap().contains("--kubeconfig"));
     }
 }

@@ -14,7 +14,8 @@ impl Error {
                 quote(&path.to_string_lossy())
             ),
             Self::NoContext { files, .. } if files.is_empty() => {
-                "no kubeconfig was found: give one with `--kubeconfig FILE` or set `KUBECONFIG`"
+                "give one: `--kubeconfig FILE`, or set `KUBECONFIG`; the usual place is \
+                 ~/.kube/config"
                     .to_owned()
             }
             Self::NoContext { .. } => {
@@ -71,7 +72,8 @@ impl Error {
             },
             Self::Unreachable { context, server, proxy, cause } => match (proxy, cause) {
                 (Some(_), _) => format!(
-                    "check the proxy, or go round it: `NO_PROXY={} kubectl --context {} version`",
+                    "check the proxy; one that the environment names is gone round by \
+                     `NO_PROXY={} kubectl --context {} version`",
                     quote(host(server)),
                     quote(context)
                 ),

@@ -1,0 +1,159 @@
+//! The command line itself.
+
+use insta::assert_snapshot;
+
+use super::sandbox::Sandbox;
+use super::{refused, shop, three_contexts};
+
+#[test]
+fn help_and_version_are_data() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["--version"],
+        &["init", "--help"],
+        &["prep-mesh", "--help"],
+        &["apply", "--help"],
+        &["status", "--help"],
+        &["describe", "--help"],
+        &["teardown", "--help"],
+    ] {
+        let run = sandbox.run(arguments).expect(0);
+        assert!(run.stdout.contains("kubectl multimesh"), "{arguments:?}: {}", run.stdout);
+        assert_eq!(run.stderr, "", "{arguments:?}");
+    }
+    assert_snapshot!(sandbox.run(&["init", "--help"]).told(), @r#"
+exit 0
+--- stdout
+Create a mesh directory: topology, base operator, root CA
+
+Usage: kubectl multimesh init [OPTIONS]
+
+Options:
+      --org <NAME>  The organisation of the root CA [default: Istio] [env: ORG_NAME]
+  -h, --help        Print help
+
+Global options:
+      --kubeconfig <FILE>           Path to the kubeconfig [default: $KUBECONFIG, else
+                                    ~/.kube/config]
+  -f, --filename <FILE>             The topology file [default: topology.yaml in the mesh directory]
+      --mesh <MESH ID>              The mesh, by its mesh ID [env: MESH_ID] [alias: --mesh-id]
+      --dir <DIR>                   The mesh directory itself [env: WORKDIR]
+      --contexts <CONTEXTS>         Only these contexts: a name, /regex/ or ^name to leave one out;
+                                    repeat or separate by commas
+      --parallel <N>                How many clusters are worked on at once [default: 16]
+      --timeout <DURATION>          How long to wait for one cluster to become ready, as in 90s or
+                                    5m [default: 5m]
+      --request-timeout <DURATION>  How long one request to an API server may take [default: 15s]
+      --istioctl <FILE>             The istioctl to render with [default: the first on PATH]
+      --no-input                    Never ask anything
+      --color <WHEN>                When to use colours [default: auto] [possible values: auto,
+                                    always, never]
+  -v, --verbose...                  Tell more about what goes on; twice for every request
+
+Examples:
+  kubectl multimesh init --mesh-id shop
+  kubectl multimesh init --mesh-id shop --org 'Example Ltd' --dir ./shop
+
+Asks no cluster. Writes topology.yaml, base.yaml and the root CA to the mesh directory; what is
+there already is kept as it is.
+Exit codes: 0 done, 1 failed, 64 wrong usage.
+"#);
+}
+
+#[test]
+fn wrong_usage_ends_with_64() {
+    let sandbox = Sandbox::with(&three_contexts());
+    for arguments in [
+        &[][..],
+        &["aply"],
+        &["apply", "--no-such-flag"],
+        &["apply", "--timeout", "soon"],
+        &["apply", "--parallel", "0"],
+        &["apply", "extra"],
+        &["init", "--mesh-id"],
+        &["init", "--dir", ""],
+    ] {
+        let run = refused(&sandbox, arguments).expect(64);
+        assert!(run.stderr.contains("--help") || arguments.is_empty(), "{}", run.stderr);
+    }
+    assert_snapshot!(refused(&sandbox, &["aply"]).told(), @r#"
+exit 64
+error: unrecognized subcommand 'aply'
+
+  tip: a similar subcommand exists: 'apply'
+
+Usage: kubectl multimesh [OPTIONS] <COMMAND>
+
+For more information, try '--help'.
+"#);
+    assert_snapshot!(refused(&sandbox, &["apply", "--timeout", "soon"]).told(), @r#"
+exit 64
+error: invalid value 'soon' for '--timeout <DURATION>': a duration is written as in 90s, 5m or 1h30m
+
+For more information, try '--help'.
+"#);
+}
+
+#[test]
+fn a_command_needs_one_mesh() {
+    let sandbox = Sandbox::with(&three_contexts());
+    assert_snapshot!(refused(&sandbox, &["apply"]).expect(64).told(), @r#"
+exit 64
+error: there is no mesh in [dir]/home/.config/multimesh
+hint: create one: `kubectl multimesh init --mesh-id <mesh id>`
+hint: or name its files: `--dir <mesh directory>` or `-f <topology.yaml>`
+"#);
+    assert_snapshot!(refused(&sandbox, &["apply", "--mesh", "shop"]).told(), @r#"
+exit 64
+error: there is no mesh `shop` in [dir]/home/.config/multimesh
+hint: create it: `kubectl multimesh init --mesh-id shop`
+"#);
+    assert_snapshot!(refused(&sandbox, &["apply", "--dir", "shop"]).told(), @r#"
+exit 1
+error: the mesh directory shop does not exist
+hint: create it: `kubectl multimesh init --dir shop --mesh-id <mesh id>`
+"#);
+    assert_snapshot!(refused(&sandbox, &["apply", "-f", "shop.yaml"]).told(), @r#"
+exit 1
+error: there is no topology file `shop.yaml`
+hint: if it is kept elsewhere, name it: `-f <topology.yaml>`
+hint: a new mesh gets one: `kubectl multimesh init --mesh-id <mesh id>`
+"#);
+    assert_snapshot!(refused(&sandbox, &["apply", "--mesh", "../x"]).told(), @r#"
+exit 64
+error: `../x` cannot be a mesh ID: only letters, digits, `-`, `_` and `.` are allowed, and it must start and end with a letter or digit
+"#);
+
+    sandbox.run(&["init", "--mesh-id", "shop"]).expect(0);
+    sandbox.run(&["init", "--mesh-id", "bank"]).expect(0);
+    assert_snapshot!(refused(&sandbox, &["apply"]).expect(64).told(), @r#"
+exit 64
+error: there are several meshes: bank, shop
+hint: say which one is meant: `--mesh <mesh id>`
+"#);
+}
+
+#[test]
+fn a_teardown_that_nobody_can_confirm_does_nothing() {
+    let sandbox = shop(&three_contexts(), "  context-east-1: {network: network-east}\n");
+    assert_snapshot!(refused(&sandbox, &["teardown"]).expect(64).told(), @r#"
+exit 64
+error: teardown deletes, so it asks first, and here is nobody to ask
+hint: look at what it would do: `kubectl multimesh teardown --dry-run`
+hint: do it without being asked: `kubectl multimesh teardown --yes`
+"#);
+    let run = refused(&sandbox, &["teardown", "--yes"]).expect(1);
+    assert!(run.stderr.contains("refused the connection"), "{}", run.stderr);
+    refused(&sandbox, &["teardown", "--yes", "--mesh", "bank"]).expect(64);
+}
+
+#[test]
+fn colours_are_for_those_who_ask() {
+    let sandbox = shop(&three_contexts(), "");
+    let plain = refused(&sandbox, &["apply"]);
+    assert!(!plain.stderr.contains('\u{1b}'), "{}", plain.stderr);
+    let colored = refused(&sandbox, &["apply", "--color", "always"]);
+    assert!(colored.stderr.contains("\u{1b}["), "{}", colored.stderr);
+}
