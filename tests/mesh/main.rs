@@ -1,6 +1,11 @@
 //! Three full clusters: real control planes, gateways and requests. Run by `cargo xtask test`.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../support/live.rs"]
 #[expect(dead_code, reason = "the other tier uses more of it")]
