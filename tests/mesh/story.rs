@@ -129,20 +129,15 @@ fn endpoints(lab: &Lab, cluster: &Cluster) -> BTreeSet<String> {
             "jsonpath={.items[0].metadata.name}",
         ],
     );
-    let ask =
-        ["exec", "-n", "demo", &pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET"];
-    let text = kubectl(lab, cluster, &[&ask[..], &["clusters?format=json"]].concat());
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    let clusters = answer["cluster_statuses"].as_array().unwrap();
+    let ask = ["exec", "-n", "demo", &pod, "-c", "istio-proxy", "--"];
+    let text = kubectl(lab, cluster, &[&ask[..], &["pilot-agent", "request", "GET", "clusters"]].concat());
     let echo = "outbound|80||echo.demo.svc.cluster.local";
-    let echo = clusters.iter().find(|cluster| cluster["name"] == echo).unwrap();
-    let hosts = echo["host_statuses"].as_array().unwrap().iter();
-    hosts
-        .map(|host| {
-            let address = &host["address"]["socket_address"];
-            format!("{}:{}", address["address"].as_str().unwrap(), address["port_value"])
-        })
-        .collect()
+    let endpoints = text.lines().filter_map(|line| {
+        let (name, rest) = line.split_once("::")?;
+        let (address, _) = rest.split_once("::")?;
+        (name == echo && address.contains(':')).then(|| address.to_owned())
+    });
+    endpoints.collect()
 }
 
 fn pod_ip(lab: &Lab, cluster: &Cluster) -> String {
