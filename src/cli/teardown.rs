@@ -60,11 +60,13 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<
     let progress = Progress::new(ui);
     if !survey.is_nothing() {
         ui.line(&show(&mesh, &survey));
-        for (_, failure) in &survey.failed {
-            ui.failure(failure);
-        }
-        if !args.yes && !confirm(ui, &mesh, &survey).await {
-            return Err(Failure::new("not confirmed; nothing was deleted"));
+        if !args.yes {
+            for (_, failure) in &survey.failed {
+                ui.failure(failure);
+            }
+            if !confirm(ui, &mesh, &survey).await {
+                return Err(Failure::new("not confirmed; nothing was deleted"));
+            }
         }
     }
     let events: Events = Arc::clone(&progress) as Events;

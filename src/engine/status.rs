@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::link::{Seen, pairs, word};
-use self::look::Look;
+use self::look::{Look, Unseen};
 use self::token::Reviews;
 use super::apply::Outcome;
 use super::connect::connect;
@@ -28,6 +28,8 @@ mod facts;
 mod link;
 mod look;
 mod model;
+#[cfg(test)]
+mod tests;
 mod token;
 mod trust;
 
@@ -46,7 +48,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 struct Visit<'a> {
     site: &'a Site,
     cluster: Option<Cluster>,
-    look: Result<Look, Failure>,
+    look: Result<Look, Unseen>,
 }
 
 /// Looks at the selected clusters. One that does not answer is part of the answer.
@@ -56,7 +58,10 @@ pub async fn status(local: &Local, options: &Options, events: &Events) -> MeshSt
         let visit = Box::pin(async {
             match connect(local, options, site.context()).await {
                 Ok(cluster) => visit(local, options, site, cluster, &sites).await,
-                Err(failure) => Visit { site, cluster: None, look: Err(failure) },
+                Err(failure) => {
+                    let look = Err(Unseen::Unreachable(failure));
+                    Visit { site, cluster: None, look }
+                }
             }
         });
         told(site, events, visit).await
@@ -93,8 +98,29 @@ async fn visit<'a>(
 ) -> Visit<'a> {
     let cluster = cluster.with_deadline(options.request_timeout);
     let peers = peers(site, sites);
-    let look = look::look(site, &cluster, &peers, local.many_networks()).await;
+    let look = Box::pin(look::look(site, &cluster, &peers, local.many_networks())).await;
+    let look = look.and_then(|look| identify(local, site, look));
     Visit { site, cluster: Some(cluster), look }
+}
+
+/// Passes on a look at the cluster that the context was before, or that was never applied.
+fn identify(local: &Local, site: &Site, look: Look) -> Result<Look, Unseen> {
+    let context = site.context();
+    match (local.state.contexts.get(context), &look.uid) {
+        (Some(record), Some(uid)) if record.uid != *uid => Err(Unseen::OtherCluster(
+            Failure::new(format!(
+                "`{context}`: it is not the cluster that it was: its kube-system has the UID {uid}, \
+                 and at the last apply {} ({})",
+                record.uid, record.server
+            ))
+            .hint("point the context to the right cluster in your kubeconfig")
+            .hint(format!(
+                "or, if the cluster was made anew, remove `{context}` under `contexts` in {}",
+                local.home.state().display()
+            )),
+        )),
+        _ => Ok(look),
+    }
 }
 
 /// The names of the clusters that a cluster should read.
@@ -122,7 +148,7 @@ async fn told<'a>(
     let visit = visit.await;
     events.emit(match &visit.look {
         Ok(_) => Event::Finished { context, what: "answered".into() },
-        Err(failure) => Event::Failed { context, failure: failure.clone() },
+        Err(unseen) => Event::Failed { context, failure: unseen.failure().clone() },
     });
     visit
 }

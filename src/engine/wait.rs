@@ -148,7 +148,12 @@ pub(super) fn rollout_missing(deployment: &Value) -> Option<String> {
     if updated < wanted {
         return Some(format!("{updated} of {wanted} updated"));
     }
-    (available < wanted).then(|| format!("{available} of {wanted} ready"))
+    if available < wanted {
+        return Some(format!("{available} of {wanted} ready"));
+    }
+    // Those of the generation before may be the only ones that are ready.
+    let old = number("/status/replicas").unwrap_or(updated) - updated;
+    (old > 0).then(|| format!("{old} of the version before still run"))
 }
 
 /// Why a pod does not run.
@@ -214,6 +219,9 @@ mod tests {
         };
         assert_eq!(rollout_missing(&deployment(1)), None);
         assert!(rollout_missing(&deployment(2)).is_some());
+        let mut stuck = deployment(1);
+        stuck["status"]["replicas"] = json!(3);
+        assert!(rollout_missing(&stuck).is_some(), "the new pod does not start");
         assert!(rollout_missing(&json!({ "spec": {} })).is_some());
     }
 

@@ -140,9 +140,12 @@ impl Ui {
 
     /// Asks a yes-or-no question at the terminal; only `y` and `yes` are a yes.
     pub fn confirm(&self, question: &str) -> bool {
-        let mut err = AutoStream::new(std::io::stderr().lock(), self.color);
-        let _ = write!(err, "{BOLD}{question}{BOLD:#} [y/N] ");
-        let _ = err.flush();
+        {
+            // Held no longer than needed: Ctrl-C is answered on stderr while the question stands.
+            let mut err = AutoStream::new(std::io::stderr().lock(), self.color);
+            let _ = write!(err, "{BOLD}{question}{BOLD:#} [y/N] ");
+            let _ = err.flush();
+        }
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer).unwrap_or(0);
         read > 0 && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")

@@ -1,6 +1,6 @@
 //! The status of a mesh as a screen, as JSON and as YAML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::table::table as lay_out;
@@ -39,7 +39,9 @@ pub fn table(status: &MeshStatus, wide: bool) -> String {
             status.findings.iter().filter(|finding| finding.level == level).collect();
         if !findings.is_empty() {
             let _ = write!(screen, "\n{}:\n", tone.paint(title));
-            findings.into_iter().for_each(|finding| tell(&mut screen, finding));
+            for finding in findings {
+                tell(&mut screen, finding);
+            }
         }
     }
     screen
@@ -79,11 +81,11 @@ fn headline(status: &MeshStatus) -> String {
         }
     }
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
-    let mut facts = vec![format!(
-        "{} on {}",
-        count(summary.clusters, "cluster"),
-        count(status.networks.len(), "network")
-    )];
+    let networks: BTreeSet<&str> =
+        status.clusters.iter().map(|cluster| cluster.network.as_str()).collect();
+    let (clusters, networks) = (summary.clusters, networks.len());
+    let mut facts =
+        vec![format!("{} on {}", count(clusters, "cluster"), count(networks, "network"))];
     if summary.links.expected > 0 {
         facts.push(format!("{} of {} links up", summary.links.up, summary.links.expected));
     }
@@ -97,11 +99,12 @@ fn headline(status: &MeshStatus) -> String {
 
 fn row(cluster: &ClusterStatus, wide: bool) -> Vec<String> {
     let text = |value: Option<&String>| value.map_or_else(|| NOTHING.to_owned(), String::clone);
-    let away = cluster.state == ClusterState::Unreachable;
-    let kubernetes =
-        if away { "unreachable".to_owned() } else { text(cluster.kubernetes.as_ref()) };
+    let kubernetes = match cluster.state {
+        ClusterState::Unreachable => "unreachable".to_owned(),
+        ClusterState::OtherCluster => "other cluster".to_owned(),
+        ClusterState::Member | ClusterState::NotApplied => text(cluster.kubernetes.as_ref()),
+    };
     let istiod = match &cluster.istiod {
-        Some(istiod) if istiod.wanted == 0 => "none".to_owned(),
         Some(istiod) => format!("{}/{}", istiod.ready, istiod.wanted),
         None => NOTHING.to_owned(),
     };
@@ -199,5 +202,156 @@ fn cell(link: &LinkStatus) -> String {
         LinkState::Up => "ok".to_owned(),
         LinkState::Down => format!("x {reason}"),
         LinkState::Unknown => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::status::{
+        API_VERSION, Check, Istiod, KIND, ReplicaStatus, Summary, Tally, TokenState,
+    };
+
+    fn cluster(context: &str, network: &str) -> ClusterStatus {
+        ClusterStatus {
+            context: context.into(),
+            cluster: context.trim_start_matches("context-").into(),
+            network: network.into(),
+            namespace: "istio-system".into(),
+            server: format!("https://{context}:6443"),
+            control_plane: "managed".into(),
+            state: ClusterState::Member,
+            reason: None,
+            uid: Some("0123".into()),
+            kubernetes: Some("v1.36.3".into()),
+            istio: Some("1.31.0".into()),
+            istiod: Some(Istiod {
+                ready: 2,
+                wanted: 2,
+                replicas: vec![ReplicaStatus {
+                    pod: "istiod-a".into(),
+                    version: Some("1.31.0".into()),
+                    ca_not_after: None,
+                }],
+            }),
+            gateway: Some(Gateway {
+                addresses: vec!["a.elb".into(), "b.elb".into()],
+                ready: 1,
+                wanted: 1,
+                missing: None,
+            }),
+            trust: Trust {
+                state: TrustState::Ok,
+                root: Some("ab".repeat(32)),
+                not_after: Some("2028-05-01T12:00:00Z".parse().unwrap()),
+                days_left: Some(730),
+            },
+            links: Tally { up: 0, expected: 1 },
+        }
+    }
+
+    fn link(from: &str, to: &str, state: LinkState, reason: Option<&str>) -> LinkStatus {
+        LinkStatus {
+            from: from.into(),
+            to: to.into(),
+            state,
+            reason: reason.map(str::to_owned),
+            istiod: None,
+            secret: None,
+            token: TokenState::Unchecked,
+        }
+    }
+
+    /// One cluster that is well but for a link, and one that does not answer.
+    fn status() -> MeshStatus {
+        let mut away = cluster("context-west", "network-west");
+        away.state = ClusterState::Unreachable;
+        (away.kubernetes, away.istio, away.istiod, away.gateway) = (None, None, None, None);
+        away.trust =
+            Trust { state: TrustState::Unknown, root: None, not_after: None, days_left: None };
+        MeshStatus {
+            api_version: API_VERSION,
+            kind: KIND,
+            observed_at: "2026-05-01T12:00:00Z".parse().unwrap(),
+            mesh_id: "shop".into(),
+            verdict: Verdict::Degraded,
+            summary: Summary {
+                clusters: 2,
+                reachable: 1,
+                control_planes_ready: 1,
+                links: Tally { up: 0, expected: 2 },
+                problems: 1,
+                warnings: 0,
+            },
+            root: None,
+            networks: vec!["network-east".into(), "network-west".into()],
+            clusters: vec![cluster("context-east", "network-east"), away],
+            links: vec![
+                link("context-east", "context-west", LinkState::Down, Some("token refused")),
+                link("context-west", "context-east", LinkState::Unknown, None),
+            ],
+            left_out: Vec::new(),
+            findings: vec![Finding {
+                level: Level::Problem,
+                check: Check::Reachable,
+                context: Some("context-west".into()),
+                message: "`context-west`: no answer".into(),
+                hints: vec!["look".into()],
+            }],
+        }
+    }
+
+    /// What a terminal without colours shows.
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn the_screen_has_a_verdict_a_row_a_cluster_and_what_is_wrong() {
+        assert_eq!(
+            plain(&table(&status(), false)),
+            "\
+MESH shop  DEGRADED: 1 problem
+2 clusters on 2 networks; 0 of 2 links up
+
+CONTEXT       CLUSTER  NETWORK       KUBERNETES   ISTIO   ISTIOD  GATEWAY     TRUST    LINKS
+context-east  east     network-east  v1.36.3      1.31.0  2/2     a.elb (+1)  ok 730d  0/1
+context-west  west     network-west  unreachable  -       -       -           -        0/1
+
+problems:
+  `context-west`: no answer
+    hint: look
+"
+        );
+    }
+
+    #[test]
+    fn wide_tells_who_reads_whom() {
+        let screen = plain(&table(&status(), true));
+        assert!(screen.contains("istiod-a (1.31.0)"), "{screen}");
+        assert!(
+            screen.contains(
+                "\
+LINKS (row reads column)  east  west
+east                      .     x token refused
+west                      ?     .
+"
+            ),
+            "{screen}"
+        );
+    }
+
+    #[test]
+    fn json_and_yaml_are_one_document() {
+        let json: serde_json::Value = serde_json::from_str(&json(&status()).unwrap()).unwrap();
+        let yaml: serde_json::Value = serde_saphyr::from_str(&yaml(&status()).unwrap()).unwrap();
+        assert_eq!(json, yaml);
+        assert_eq!(json["apiVersion"], "multimesh/v1");
+        assert_eq!(json["kind"], "MeshStatus");
+        assert_eq!(json["verdict"], "degraded");
+        assert_eq!(json["clusters"][1]["state"], "unreachable");
+        assert_eq!(json["clusters"][0]["trust"]["notAfter"], "2028-05-01T12:00:00Z");
+        assert_eq!(json["links"][0]["token"], "unchecked");
+        assert_eq!(json["findings"][0]["check"], "reachable");
     }
 }

@@ -35,9 +35,10 @@ pub(super) fn build(
         cluster.links = Tally { up, expected: own.count() };
     }
     findings.extend(about_links);
+    findings.extend(fresh(&clusters));
     findings.extend(same_clusters(&clusters));
     findings.extend(istio_versions(&clusters));
-    if seen.iter().any(|(_, look)| look.is_ok()) {
+    if clusters.iter().any(|cluster| cluster.state == ClusterState::Member) {
         findings.extend(anchor.findings(local, now));
     }
     findings.extend(strangers(local, seen));
@@ -56,7 +57,7 @@ pub(super) fn build(
     };
     let summary = Summary {
         clusters: clusters.len(),
-        reachable: clusters.iter().filter(|c| c.state != ClusterState::Unreachable).count(),
+        reachable: seen.iter().filter(|(_, look)| look.is_ok()).count(),
         control_planes_ready: clusters.iter().filter(ready).count(),
         links: Tally {
             up: clusters.iter().map(|c| c.links.up).sum(),
@@ -81,6 +82,22 @@ pub(super) fn build(
         left_out,
         findings,
     }
+}
+
+/// Clusters that nothing was applied to.
+fn fresh(clusters: &[ClusterStatus]) -> Option<Finding> {
+    let fresh = clusters.iter().filter(|cluster| cluster.state == ClusterState::NotApplied);
+    let contexts: Vec<&str> = fresh.map(|cluster| cluster.context.as_str()).collect();
+    let (one, text) = match contexts.as_slice() {
+        [] => return None,
+        [one] => (Some(*one), format!("`{one}` is not in the mesh yet: nothing was applied to it")),
+        several => (
+            None,
+            format!("{} are not in the mesh yet: nothing was applied to them", quoted(several)),
+        ),
+    };
+    let finding = Finding::new(Level::Problem, Check::Membership, one, text);
+    Some(finding.hint("bring them in: `kubectl multimesh apply`"))
 }
 
 /// Contexts that lead to one cluster.
@@ -153,8 +170,9 @@ fn selection(left_out: &[String]) -> Option<Finding> {
     let names: Vec<&str> = left_out.iter().take(5).map(String::as_str).collect();
     let more = left_out.len() - names.len();
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let verb = if left_out.len() == 1 { "was" } else { "were" };
-    let text = format!("{}{more} {verb} left out, and so were the links with them", quoted(&names));
+    let (verb, them) = if left_out.len() == 1 { ("was", "it") } else { ("were", "them") };
+    let text =
+        format!("{}{more} {verb} left out, and so were the links with {them}", quoted(&names));
     Some(Finding::new(Level::Note, Check::Selection, None, text))
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::link::is_fresh;
-use super::look::{GatewayLook, Look};
+use super::look::{GatewayLook, Look, Unseen};
 use super::model::{
     Check, ClusterState, ClusterStatus, Finding, Gateway, Istiod, Level, ReplicaStatus, Tally,
 };
@@ -14,9 +14,9 @@ use super::trust::{self, Anchor};
 use crate::engine::local::{Local, Site};
 use crate::engine::policy::env;
 use crate::engine::wait::{pod_reason, rollout_missing};
-use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
 use crate::istio::version::{self, Version};
+use crate::kube::Error;
 use crate::plan::desired::{CROSS_NETWORK_GATEWAY, NETWORK_LABEL};
 use crate::plan::object::{Key, label};
 
@@ -24,7 +24,7 @@ use crate::plan::object::{Key, label};
 pub(super) fn cluster(
     local: &Local,
     site: &Site,
-    seen: &Result<Look, Failure>,
+    seen: &Result<Look, Unseen>,
     anchor: &Anchor,
     now: Timestamp,
     findings: &mut Vec<Finding>,
@@ -48,13 +48,18 @@ pub(super) fn cluster(
     };
     let look = match seen {
         Ok(look) => look,
-        Err(failure) => {
-            let prefix = format!("`{}`: ", site.context());
-            let reason = failure.message.strip_prefix(&prefix).unwrap_or(&failure.message);
-            status.reason = Some(reason.to_owned());
-            let (level, check) = (Level::Problem, Check::Reachable);
-            let text = failure.message.clone();
-            let mut finding = Finding::new(level, check, Some(site.context()), text);
+        Err(unseen) => {
+            let failure = unseen.failure();
+            let check = match unseen {
+                Unseen::Unreachable(_) => Check::Reachable,
+                Unseen::OtherCluster(_) => {
+                    status.state = ClusterState::OtherCluster;
+                    Check::Identity
+                }
+            };
+            status.reason = Some(plain(site, &failure.message).to_owned());
+            let (context, text) = (Some(site.context()), failure.message.clone());
+            let mut finding = Finding::new(Level::Problem, check, context, text);
             finding.hints.clone_from(&failure.hints);
             findings.push(finding);
             return status;
@@ -66,12 +71,9 @@ pub(super) fn cluster(
     status.istio = istio(look);
     status.istiod = judge.istiod_figures();
     status.gateway = look.gateway.as_ref().and_then(|gateway| judge.gateway_figures(gateway));
-    judge.identity(local);
     judge.unread();
     if is_fresh(look) {
         status.state = ClusterState::NotApplied;
-        let text = "it is not in the mesh yet: nothing was applied to it";
-        judge.problem(Check::Membership, text, super::APPLY);
         return status;
     }
     status.state = ClusterState::Member;
@@ -87,12 +89,19 @@ pub(super) fn cluster(
     status
 }
 
-/// The versions of the control plane: of its Deployments, else what its replicas say.
+/// A message about a cluster without the context that it begins with.
+pub(super) fn plain<'m>(site: &Site, message: &'m str) -> &'m str {
+    let about = message.strip_prefix('`').and_then(|rest| rest.strip_prefix(site.context()));
+    about.and_then(|rest| rest.strip_prefix("`: ")).unwrap_or(message)
+}
+
+/// The versions of the control plane: what its replicas say, else its Deployments, which may be
+/// about to change.
 fn istio(look: &Look) -> Option<String> {
-    let deployments = look.istiods.iter().flatten();
-    let mut versions: BTreeSet<String> = deployments.filter_map(version::of_istiod).collect();
+    let told = look.replicas.iter().filter_map(|replica| replica.metrics.version.clone());
+    let mut versions: BTreeSet<String> = told.collect();
     if versions.is_empty() {
-        versions.extend(look.replicas.iter().filter_map(|r| r.metrics.version.clone()));
+        versions.extend(look.istiods.iter().flatten().filter_map(version::of_istiod));
     }
     let versions: Vec<String> = versions.into_iter().collect();
     (!versions.is_empty()).then(|| versions.join(","))
@@ -106,6 +115,13 @@ fn number(object: &Value, path: &str) -> Option<i64> {
 fn replicas(deployment: &Value) -> (i64, i64) {
     let ready = number(deployment, "/status/readyReplicas").unwrap_or(0);
     (ready, number(deployment, "/spec/replicas").unwrap_or(1))
+}
+
+/// What a Deployment lacks to do its work.
+fn missing(deployment: &Value) -> Option<String> {
+    let (ready, wanted) = replicas(deployment);
+    let short = (ready < wanted).then(|| format!("{ready} of {wanted} ready"));
+    short.or_else(|| rollout_missing(deployment))
 }
 
 struct Judge<'a> {
@@ -129,27 +145,22 @@ impl Judge<'_> {
         format!("kubectl --context {} -n {} {rest}", self.site.context(), self.site.namespace())
     }
 
-    /// The context is the cluster that it was.
-    fn identity(&mut self, local: &Local) {
-        let record = local.state.contexts.get(self.site.context());
-        let Some((record, uid)) = record.zip(self.look.uid.as_ref()) else { return };
-        if record.uid != *uid {
-            let text = format!(
-                "it is not the cluster that it was: its kube-system has the UID {uid}, and at the last apply {} ({})",
-                record.uid, record.server
-            );
-            let hint = "point the context to the right cluster in your kubeconfig";
-            self.problem(Check::Identity, text, hint);
-        }
-    }
-
     fn unread(&mut self) {
         let Some(first) = self.look.unread.first() else { return };
-        let (context, more) = (self.site.context(), self.look.unread.len() - 1);
-        let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-        let text = format!("{}{more}", first.message);
-        let mut finding = Finding::new(Level::Problem, Check::Rights, Some(context), text);
-        finding.hints.clone_from(&first.hints);
+        let forbidden = self.look.unread.iter().filter_map(|error| match error {
+            Error::Forbidden { call, .. } => Some(format!("{} {}", call.verb, call.object)),
+            _ => None,
+        });
+        let forbidden: Vec<String> = forbidden.collect();
+        let text = if forbidden.len() == self.look.unread.len() {
+            format!("the user of this context may not {}", forbidden.join(", "))
+        } else {
+            plain(self.site, &first.to_string()).to_owned()
+        };
+        let context = Some(self.site.context());
+        let text = format!("`{}`: {text}", self.site.context());
+        let mut finding = Finding::new(Level::Problem, Check::Rights, context, text);
+        finding.hints.extend(first.hint());
         self.findings.push(finding);
     }
 
@@ -227,15 +238,24 @@ impl Judge<'_> {
             self.problem(Check::Istiod, text, hint);
         }
         for istiod in istiods {
-            let (ready, wanted) = replicas(istiod);
-            let short = (ready < wanted).then(|| format!("{ready} of {wanted} ready"));
-            let Some(missing) = rollout_missing(istiod).or(short) else { continue };
+            let key = Key::of(istiod);
+            if replicas(istiod).1 == 0 {
+                self.scaled_to_zero(&key);
+                continue;
+            }
+            let Some(missing) = missing(istiod) else { continue };
             let reason = self.look.pods.iter().flatten().find_map(pod_reason);
             let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-            let text = format!("{} is not ready: {missing}{reason}", Key::of(istiod));
+            let text = format!("{key} is not ready: {missing}{reason}");
             let hint = format!("look at it: `{}`", self.kubectl("describe pods -l app=istiod"));
             self.problem(Check::Istiod, text, &hint);
         }
+    }
+
+    fn scaled_to_zero(&mut self, key: &Key) {
+        let command = self.kubectl(&format!("scale deployment/{} --replicas 1", key.name));
+        let check = if key.name == GATEWAY { Check::Gateway } else { Check::Istiod };
+        self.problem(check, format!("{key} is scaled to 0"), &format!("start it: `{command}`"));
     }
 
     fn gateway_figures(&self, look: &GatewayLook) -> Option<Gateway> {
@@ -284,9 +304,9 @@ impl Judge<'_> {
             };
             self.problem(Check::Gateway, text, &hint);
         }
-        let short = (figures.ready < figures.wanted)
-            .then(|| format!("{} of {} ready", figures.ready, figures.wanted));
-        if let Some(missing) = rollout_missing(deployment).or(short) {
+        if replicas(deployment).1 == 0 {
+            self.scaled_to_zero(&Key::of(deployment));
+        } else if let Some(missing) = missing(deployment) {
             let describe = self.kubectl("describe pods -l istio=eastwestgateway");
             let text = format!("the east-west gateway is not ready: {missing}");
             self.problem(Check::Gateway, text, &format!("look at it: `{describe}`"));

@@ -1,6 +1,7 @@
 //! The links: whether each cluster reads each other one.
 
-use super::look::Look;
+use super::cluster::plain;
+use super::look::{Look, Unseen};
 use super::model::{Check, Finding, Level, LinkState, LinkStatus, TokenState};
 use super::token::{self, Held, Review, Reviews};
 use crate::engine::local::Site;
@@ -8,7 +9,7 @@ use crate::error::Failure;
 use crate::istio::istiod::SyncStatus;
 
 /// A cluster with what was seen of it.
-pub(super) type Seen<'a> = (&'a Site, &'a Result<Look, Failure>);
+pub(super) type Seen<'a> = (&'a Site, &'a Result<Look, Unseen>);
 
 /// The pairs of clusters that should be linked: reader and read.
 pub(super) fn pairs<'a>(seen: &'a [Seen<'a>]) -> impl Iterator<Item = (Seen<'a>, Seen<'a>)> {
@@ -92,7 +93,8 @@ impl<'a> Groups<'a> {
 /// Judges all links.
 pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, Vec<Finding>) {
     let mut groups = Groups::default();
-    let mut notes: Vec<Finding> = Vec::new();
+    // These are about a cluster, and come up at each of its links.
+    let mut unasked: Vec<Finding> = Vec::new();
     let all = pairs(seen)
         .map(|((from, reader), (to, target))| {
             let mut link = LinkStatus {
@@ -117,20 +119,24 @@ pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, V
             }
             link.istiod = word(reader, to.cluster.as_ref());
             let secrets = reader.remote_secrets.as_deref().unwrap_or_default();
+            let mut server = to.peer_server().to_owned();
             if let Some(held) = token::held(secrets, to.cluster.as_ref()) {
                 link.secret = Some(held.secret.clone());
-                warn(&mut groups, from, to, &held);
+                if !matches!(target, Err(Unseen::OtherCluster(_))) {
+                    warn(&mut groups, from, to, &held);
+                }
+                server = held.server.clone().unwrap_or(server);
                 let review = held.token.as_ref().and_then(|t| reviews.of(to.context(), t));
                 match review {
                     Some(Review::Valid) => link.token = TokenState::Valid,
                     Some(Review::Refused(words)) => {
                         link.token = TokenState::Refused;
-                        let text = refused(to, words);
+                        let text = refused(words);
                         let hint = Some(super::APPLY.to_owned());
                         groups.add((Level::Problem, Check::Link), from, to, text, hint);
                         return down(link, "token refused".into());
                     }
-                    Some(Review::Unchecked(why)) => notes.push(unchecked(to, why)),
+                    Some(Review::Unchecked(why)) => unasked.push(unchecked(to, why)),
                     None => {}
                 }
             } else if reader.remote_secrets.is_some() && link.istiod != Some(SyncStatus::Synced) {
@@ -150,7 +156,7 @@ pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, V
             match link.istiod {
                 Some(SyncStatus::Synced) => link.state = LinkState::Up,
                 Some(word) => {
-                    let (short, text) = explain(word, to);
+                    let (short, text) = explain(word, &server);
                     groups.add((Level::Problem, Check::Link), from, to, text, logs(from));
                     return down(link, short.into());
                 }
@@ -158,20 +164,18 @@ pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, V
                     link.reason = Some("no istiod is ready".into());
                 }
                 None => {
+                    link.reason = Some("its istiod could not be asked".into());
                     let why = reader.replicas.iter().find_map(|r| r.unsure.as_ref());
-                    let why = why.map_or_else(String::new, |why| why.message.clone());
-                    let text = format!("its istiod could not be asked: {why}");
-                    groups.add((Level::Problem, Check::Istiod), from, to, text.clone(), logs(from));
-                    link.reason = Some(text);
+                    unasked.extend(why.map(|why| not_asked(from, why)));
                 }
             }
             link
         })
         .collect();
     let mut findings: Vec<Finding> = groups.findings().collect();
-    for note in notes {
-        if !findings.contains(&note) {
-            findings.push(note);
+    for finding in unasked {
+        if !findings.contains(&finding) {
+            findings.push(finding);
         }
     }
     (all, findings)
@@ -183,26 +187,25 @@ fn down(mut link: LinkStatus, reason: String) -> LinkStatus {
     link
 }
 
-fn refused(to: &Site, words: &str) -> String {
+fn refused(words: &str) -> String {
     let words = if words.is_empty() { String::new() } else { format!(" ({words})") };
-    format!("the API server of `{}` refuses the token in the remote secret{words}", to.context())
+    format!("its API server refuses the token in the remote secret{words}")
 }
 
 /// A word of istiod: for the matrix, and as a sentence.
-fn explain(word: SyncStatus, to: &Site) -> (&'static str, String) {
-    let server = to.peer_server();
+fn explain(word: SyncStatus, server: &str) -> (&'static str, String) {
     match word {
         SyncStatus::Synced => ("ok", String::new()),
-        SyncStatus::Syncing => ("syncing", format!("its istiod still waits for {server}")),
+        SyncStatus::Syncing => ("syncing", format!("istiod still waits for {server}")),
         SyncStatus::Timeout => {
-            ("timeout", format!("its istiod got no complete answer from {server} in time"))
+            ("timeout", format!("istiod got no complete answer from {server} in time"))
         }
-        SyncStatus::Closed => ("closed", format!("its istiod closed the connection to {server}")),
+        SyncStatus::Closed => ("closed", format!("istiod closed the connection to {server}")),
         SyncStatus::Absent => (
             "not registered",
-            "its istiod did not accept the remote secret, or has not seen it yet".to_owned(),
+            "istiod did not accept the remote secret, or has not seen it yet".to_owned(),
         ),
-        SyncStatus::Other => ("not synced", "its istiod is in a state not known here".to_owned()),
+        SyncStatus::Other => ("not synced", "istiod is in a state not known here".to_owned()),
     }
 }
 
@@ -213,7 +216,7 @@ fn warn<'a>(groups: &mut Groups<'a>, from: &'a Site, to: &'a Site, held: &Held) 
         Some(server) if same(server, to.peer_server()) => {}
         Some(server) => {
             let text = format!(
-                "the remote secret for `{}` leads to {server}, but the topology to {}",
+                "the remote secret for `{}` leads to {server}, and should lead to {}",
                 to.context(),
                 to.peer_server()
             );
@@ -246,11 +249,22 @@ fn same(one: &str, other: &str) -> bool {
 
 fn unchecked(to: &Site, why: &Failure) -> Finding {
     let text = format!(
-        "whether `{}` accepts its peers' tokens is not known: {}",
+        "`{}`: whether it accepts the tokens of its peers is not known: {}",
         to.context(),
-        why.message
+        plain(to, &why.message)
     );
     let mut finding = Finding::new(Level::Note, Check::Token, Some(to.context()), text);
+    finding.hints.clone_from(&why.hints);
+    finding
+}
+
+fn not_asked(from: &Site, why: &Failure) -> Finding {
+    let text = format!(
+        "`{}`: its istiod could not be asked for its links: {}",
+        from.context(),
+        plain(from, &why.message)
+    );
+    let mut finding = Finding::new(Level::Problem, Check::Istiod, Some(from.context()), text);
     finding.hints.clone_from(&why.hints);
     finding
 }

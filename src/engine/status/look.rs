@@ -43,7 +43,32 @@ pub(super) struct Look {
     /// The east-west gateway, where it was looked for.
     pub gateway: Option<GatewayLook>,
     /// What could not be read, and why.
-    pub unread: Vec<Failure>,
+    pub unread: Vec<Error>,
+}
+
+/// Why there is no look at a cluster.
+#[derive(Clone)]
+pub(super) enum Unseen {
+    /// It does not answer, or refuses.
+    Unreachable(Failure),
+    /// It is not the cluster that it was at the last apply: nothing there is compared, and no
+    /// token is shown to it.
+    OtherCluster(Failure),
+}
+
+impl Unseen {
+    /// The reason.
+    pub(super) fn failure(&self) -> &Failure {
+        match self {
+            Self::Unreachable(failure) | Self::OtherCluster(failure) => failure,
+        }
+    }
+}
+
+impl From<Error> for Unseen {
+    fn from(error: Error) -> Self {
+        Self::Unreachable(error.into())
+    }
 }
 
 /// The parts of an east-west gateway.
@@ -82,7 +107,7 @@ pub(super) async fn look(
     cluster: &Cluster,
     peers: &[&str],
     gateway: bool,
-) -> Result<Look, Failure> {
+) -> Result<Look, Unseen> {
     let ns = site.namespace();
     let namespace = ResourceId::cluster("v1", "Namespace", ns);
     let named = |api: &str, kind: &str, name: &str| ResourceId::namespaced(api, kind, ns, name);
@@ -145,7 +170,7 @@ pub(super) async fn look(
 /// Sorts answers into what is known, what is not, and a cluster that does not answer at all.
 #[derive(Default)]
 struct Reader {
-    unread: Vec<Failure>,
+    unread: Vec<Error>,
 }
 
 impl Reader {
@@ -154,7 +179,7 @@ impl Reader {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.is_unreachable() => Err(error),
             Err(error) => {
-                self.unread.push(error.into());
+                self.unread.push(error);
                 Ok(None)
             }
         }

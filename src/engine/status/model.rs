@@ -57,7 +57,7 @@ pub enum Verdict {
 pub struct Summary {
     /// Clusters that were looked at.
     pub clusters: usize,
-    /// Those of them that answered.
+    /// Those of them that answered, and are the ones that they were.
     pub reachable: usize,
     /// Control planes of which all replicas are ready.
     pub control_planes_ready: usize,
@@ -139,6 +139,8 @@ pub enum ClusterState {
     Member,
     /// It answered, and was never applied.
     NotApplied,
+    /// It is not the cluster that the context was at the last apply.
+    OtherCluster,
     /// It did not answer, or refused.
     Unreachable,
 }

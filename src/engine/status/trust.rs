@@ -116,8 +116,8 @@ pub(super) fn trust(
     let Some(secret) = &look.cacerts else { return (unknown(), None) };
     let Some(secret) = secret else {
         let trust = Trust { state: TrustState::NoCacerts, ..unknown() };
-        let text = "there is no Secret `cacerts`, so its istiod signs with a root of its own, \
-                    which no other cluster trusts";
+        let text = "there is no Secret `cacerts`: without it istiod signs, at the latest after its \
+                    next start, with a root that no other cluster trusts";
         return (trust, Some(problem(text.into()).hint(super::APPLY)));
     };
     let not_usable = |why: &pki::Error| {
@@ -141,8 +141,14 @@ pub(super) fn trust(
     };
     match verified {
         Ok(()) => {}
-        Err(why @ pki::Error::ForeignRoot { .. }) => {
-            let text = format!("{why}, so the other clusters refuse its traffic");
+        Err(pki::Error::ForeignRoot { subject, fingerprint, expected_fingerprint, .. }) => {
+            let short = |print: &str| print.chars().take(16).collect::<String>();
+            let text = format!(
+                "its `cacerts` has another root than the mesh's, so the other clusters refuse its \
+                 traffic: `{subject}`, SHA-256 {} in place of {}",
+                short(&fingerprint),
+                short(&expected_fingerprint)
+            );
             let finding = problem(text).hint(format!(
                 "leave it out until it has an intermediate of the mesh's root: `--contexts '^{context}'`"
             ));
