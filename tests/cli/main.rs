@@ -2,6 +2,7 @@
 //! has a home and an environment of its own.
 
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/kubeconfig.rs"]
 mod kubeconfig;

@@ -16,17 +16,17 @@ pub(crate) struct Kubeconfig {
 impl Kubeconfig {
     /// Adds a context with its cluster and user entries.
     pub(crate) fn context(self, name: &str, server: &str) -> Self {
-        self.cluster(name, json!({ "server": server }))
+        self.cluster(name, &json!({ "server": server }))
     }
 
     /// Adds a context whose API server is behind a proxy at which nobody listens: it fails at once,
     /// whatever networks this machine is on.
     pub(crate) fn unreachable(self, name: &str, server: &str) -> Self {
-        self.cluster(name, json!({ "server": server, "proxy-url": "http://127.0.0.1:9" }))
+        self.cluster(name, &json!({ "server": server, "proxy-url": "http://127.0.0.1:9" }))
     }
 
     /// Adds a context with a cluster entry of its own.
-    pub(crate) fn cluster(mut self, name: &str, cluster: Value) -> Self {
+    pub(crate) fn cluster(mut self, name: &str, cluster: &Value) -> Self {
         self = self.context_alone(name);
         self.clusters.push(json!({ "name": name, "cluster": cluster }));
         self.users.push(json!({ "name": format!("{name}-user"), "user": { "token": TOKEN } }));
