@@ -163,7 +163,7 @@ fn unify<'a>(local: &Local, reached: Vec<Reached<'a>>) -> (Vec<Reached<'a>>, Vec
 fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
     let context = site.context();
-    let without = format!("or leave it out here: `--contexts '^{context}'`");
+    let without = format!("leave it out here: `--contexts '^{context}'`");
     if let Some(parent) = &seen.parent {
         let tooling = annotation(parent, TOOLING).unwrap_or_default();
         if !tooling.starts_with(OUR_TOOLING) {

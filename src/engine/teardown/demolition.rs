@@ -19,6 +19,8 @@ use crate::plan::removal::{Ground, Removal, Stage, Stay, Target};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How often the user is told what is waited for.
 const TELL: Duration = Duration::from_secs(5);
+/// How long an API server may be silent while it is waited for.
+const SILENCE: Duration = Duration::from_secs(45);
 /// How long Kubernetes may take to collect what deleted objects owned.
 const COLLECTION: Duration = Duration::from_secs(20);
 
@@ -160,19 +162,29 @@ impl Demolition<'_> {
     async fn await_end(&self, step: &str, mut pending: Vec<&Target>) -> Result<(), Failure> {
         self.step(step);
         let mut told = Instant::now();
+        let mut answered = Instant::now();
         loop {
             let looks =
                 pending.iter().map(|target| async { (*target, self.obstacle(target).await) });
             let mut left = Vec::new();
             for (target, obstacle) in fleet::all(REQUESTS, looks).await {
-                if let Some(why) = obstacle? {
-                    left.push((target, why));
+                match obstacle {
+                    Ok(None) => answered = Instant::now(),
+                    Ok(Some(why)) => {
+                        answered = Instant::now();
+                        left.push((target, why));
+                    }
+                    Err(error) if error.is_final() || answered.elapsed() >= SILENCE => {
+                        return Err(error.into());
+                    }
+                    // An API server may restart meanwhile.
+                    Err(error) => left.push((target, error.to_string())),
                 }
             }
             let Some((target, why)) = left.first() else { return Ok(()) };
             let more = left.len() - 1;
-            let more = if more == 0 { String::new() } else { format!(", and {more} more objects") };
-            let what = format!("{}: {why}{more}", target.key);
+            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+            let what = format!("{}{more}: {why}", target.key);
             self.check_time(|| format!("still being deleted: {what}"))
                 .map_err(|failure| failure.hint(self.describe(&id_of(target))))?;
             if told.elapsed() >= TELL {
@@ -186,15 +198,10 @@ impl Demolition<'_> {
     }
 
     /// Why an object is still there, if it is.
-    async fn obstacle(&self, target: &Target) -> Result<Option<String>, Failure> {
-        match self.cluster.get(&id_of(target)).await {
-            Ok(None) => Ok(None),
-            Ok(Some(object)) if object["metadata"]["uid"] != target.uid.as_str() => Ok(None),
-            Ok(Some(object)) => Ok(Some(remains(&object))),
-            Err(error) if error.is_final() => Err(error.into()),
-            // An API server may restart meanwhile.
-            Err(error) => Ok(Some(error.to_string())),
-        }
+    async fn obstacle(&self, target: &Target) -> Result<Option<String>, Error> {
+        let object = self.cluster.get(&id_of(target)).await?;
+        let same = object.filter(|object| object["metadata"]["uid"] == target.uid.as_str());
+        Ok(same.as_ref().map(remains))
     }
 
     fn describe(&self, id: &ResourceId) -> String {

@@ -144,3 +144,50 @@ pub(super) fn configured_mesh(seen: &Observed) -> Option<String> {
         Some(mesh.pointer("/defaultConfig/meshId")?.as_str()?.to_owned())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::object::mark;
+    use serde_json::json;
+
+    fn seen(objects: Vec<Value>) -> Observed {
+        let marked = objects.into_iter().map(|mut object| {
+            mark(&mut object, "set");
+            (Key::of(&object), object)
+        });
+        Observed {
+            uid: String::new(),
+            kubernetes: String::new(),
+            ours: marked.collect(),
+            parent: None,
+            namespace: None,
+            cacerts: None,
+            istiods: Vec::new(),
+            remote_secrets: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_mesh_is_known_without_the_record_of_it() {
+        let config = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "istio", "namespace": "istio-system" },
+            "data": { "mesh": "defaultConfig:\n  meshId: m1\n" } });
+        assert_eq!(configured_mesh(&seen(vec![config])).as_deref(), Some("m1"));
+        assert_eq!(configured_mesh(&seen(Vec::new())), None);
+    }
+
+    #[test]
+    fn a_control_plane_is_ours_while_anything_of_it_is_there() {
+        let webhook = json!({ "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration", "metadata": { "name": "istio" } });
+        assert!(is_managed(&seen(vec![webhook])));
+        let gateway = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "istio-eastwestgateway" } });
+        let mut beside_an_existing_one = seen(vec![gateway]);
+        assert!(!is_managed(&beside_an_existing_one));
+        beside_an_existing_one.parent = Some(json!({ "metadata": { "annotations": {
+            GROUP_KINDS: "Deployment.apps,MutatingWebhookConfiguration.admissionregistration.k8s.io" } } }));
+        assert!(is_managed(&beside_an_existing_one));
+    }
+}
