@@ -130,7 +130,8 @@ fn endpoints(lab: &Lab, cluster: &Cluster) -> BTreeSet<String> {
         ],
     );
     let ask = ["exec", "-n", "demo", &pod, "-c", "istio-proxy", "--"];
-    let text = kubectl(lab, cluster, &[&ask[..], &["pilot-agent", "request", "GET", "clusters"]].concat());
+    let text =
+        kubectl(lab, cluster, &[&ask[..], &["pilot-agent", "request", "GET", "clusters"]].concat());
     let echo = "outbound|80||echo.demo.svc.cluster.local";
     let endpoints = text.lines().filter_map(|line| {
         let (name, rest) = line.split_once("::")?;
