@@ -1,7 +1,12 @@
 //! Real API servers without nodes: what an apply refuses, survives and leaves alone. Run by
 //! `cargo xtask test`.
 
-#![expect(clippy::expect_used, clippy::print_stderr, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../support/live.rs"]
 #[expect(dead_code, reason = "the other tier uses more of it")]
