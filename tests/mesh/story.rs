@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use multimesh_lab::{Cluster, Lab};
 use serde_json::Value;
@@ -31,6 +32,10 @@ impl Drop for Cleanup<'_> {
         if std::thread::panicking() {
             let arguments: Vec<&str> = self.1.iter().map(String::as_str).collect();
             let run = self.0.run(&[&["teardown", "--yes"], &arguments[..]].concat());
+            for cluster in self.0.lab.clusters().into_iter().flatten() {
+                let delete = ["delete", "namespace", "demo", "--ignore-not-found", "--timeout=90s"];
+                let _ = self.0.lab.kubectl(&cluster, &delete, None);
+            }
             eprintln!("cleaning up ended with {}:\n{}", run.code, run.stderr);
         }
     }
@@ -69,7 +74,17 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     let gone = user.run(&["teardown", "--yes", "-vv"]).expect(0);
     secrets::assert_absent(&material, &(gone.stdout + &gone.stderr));
     for (cluster, before) in three.iter().zip(&before) {
-        eventually("a cluster as it was before the first apply", || &names(lab, cluster) == before);
+        let mut after = BTreeSet::new();
+        let end = Instant::now() + Duration::from_secs(60);
+        while after != *before && Instant::now() < end {
+            after = names(lab, cluster);
+        }
+        let differ: Vec<&String> = before.symmetric_difference(&after).collect();
+        assert!(
+            differ.is_empty(),
+            "{} differs from before the first apply: {differ:?}",
+            cluster.context
+        );
     }
     assert!(dir.join("certs/root-key.pem").is_file(), "local files stay");
     user.run(&["teardown", "--yes"]).expect(0);
