@@ -64,6 +64,26 @@ impl Failure {
         Self { exit: Exit::Usage, ..Self::new(message) }
     }
 
+    /// Says which context it is about, unless the message does already.
+    #[must_use]
+    pub fn about(mut self, context: &str) -> Self {
+        let name = format!("`{context}`");
+        if !self.message.contains(&name) {
+            self.message = format!("{name}: {}", self.message);
+        }
+        self
+    }
+
+    /// Several failures of one cluster as one; nothing when there are none.
+    pub fn combine(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        failures.into_iter().reduce(|mut all, next| {
+            all.message = format!("{}; also: {}", all.message, next.message);
+            all.hints.extend(next.hints);
+            all.hints.dedup();
+            all
+        })
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

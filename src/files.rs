@@ -166,6 +166,23 @@ impl Drop for Lock {
     }
 }
 
+/// Starts a program, and tries again for a second while its file is being written: another thread
+/// that forks at that moment holds the file open (`ETXTBSY`).
+pub fn start_when_written<T>(mut spawn: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    loop {
+        match spawn() {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy
+                    && std::time::Instant::now() < end =>
+            {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Reads a text file; `None` when it does not exist.
 ///
 /// # Errors

@@ -21,7 +21,8 @@ use crate::ui::{Tone, Ui, count};
     kubectl multimesh apply -f topology.yaml --contexts '^context-west-1'\n\n\
     Writes to the clusters of the topology, in the namespace of the control plane, and to the mesh \
     directory.\n\
-    Exit codes: 0 done, 1 failed, 3 some clusters done and some not, 130 interrupted.")]
+    Exit codes: 0 done, 1 failed, 3 some clusters done and some not, 4 done but the mesh is not \
+    healthy yet, 130 interrupted.")]
 pub(super) struct ApplyArgs {
     /// Wait until istiod, gateways and links are ready
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -62,8 +63,8 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exi
         None
     };
     progress.finish();
-    let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
-    Ok(last_screen(ui, &local, &outcome, report.as_ref(), &same_mesh))
+    let same_run = options.same_run(local.topology.mesh_id.as_ref());
+    Ok(last_screen(ui, &local, &outcome, report.as_ref(), &same_run))
 }
 
 fn last_screen(
@@ -71,7 +72,7 @@ fn last_screen(
     local: &Local,
     outcome: &Outcome,
     report: Option<&status::MeshStatus>,
-    same_mesh: &str,
+    same_run: &str,
 ) -> Exit {
     let (done, all) = (outcome.done(), outcome.clusters.len());
     for (_, result) in &outcome.clusters {
@@ -84,17 +85,20 @@ fn last_screen(
     let what = if outcome.is_unchanged() { "nothing to change in" } else { "applied to" };
     let of = if done == all { String::new() } else { format!(" of {all}") };
     let line = format!("mesh {mesh}: {what} {}{of}, {seconds:.1} s", count(done, "cluster"));
-    let tone = if done == all { Tone::Good } else { Tone::Warning };
-    ui.line(&tone.paint(&line));
+    let healthy = report.is_none_or(|report| report.verdict == status::Verdict::Healthy);
+    let good = done == all && healthy;
+    let line = if healthy { line } else { format!("{line}, and it is not healthy yet") };
+    ui.line(&if good { Tone::Good } else { Tone::Warning }.paint(&line));
     if let Some(report) = report {
         for fact in report.facts() {
             ui.line(&format!("  {fact}"));
         }
     }
     let next = if done == all { "status" } else { "apply" };
-    ui.line(&format!("next: kubectl multimesh {next}{same_mesh}"));
+    ui.line(&format!("next: kubectl multimesh {next}{same_run}"));
     match done {
-        _ if done == all => Exit::Done,
+        _ if good => Exit::Done,
+        _ if done == all => Exit::Unhealthy,
         0 => Exit::Failed,
         _ => Exit::Partial,
     }

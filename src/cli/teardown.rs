@@ -35,14 +35,15 @@ pub(super) struct TeardownArgs {
 
 /// Runs `teardown`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<Exit, Failure> {
+    let options = global.options();
     if !args.yes && !args.dry_run && !ui.interactive() {
+        let same_run = options.same_run(options.choice.mesh.as_deref().unwrap_or_default());
         return Err(Failure::usage(
             "teardown deletes, so it asks first, and here is nobody to ask",
         )
-        .hint("look at what it would do: `kubectl multimesh teardown --dry-run`")
-        .hint("do it without being asked: `kubectl multimesh teardown --yes`"));
+        .hint(format!("look at what it would do: `kubectl multimesh teardown --dry-run{same_run}`"))
+        .hint(format!("do it without being asked: `kubectl multimesh teardown --yes{same_run}`")));
     }
-    let options = global.options();
     // What is wrong in the files is told before the lock leaves a trace.
     let dir = Local::load_applied(&options)?.home.dir;
     let _lock = if args.dry_run { None } else { Some(Lock::acquire(&dir)?) };
@@ -73,7 +74,8 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<
     let outcome = teardown::carry_out(survey, &local, &options, &events).await;
     progress.finish();
     teardown::record(&mut local, &outcome)?;
-    Ok(last_screen(ui, &local, &outcome))
+    let same_run = options.same_run(local.topology.mesh_id.as_ref());
+    Ok(last_screen(ui, &local, &outcome, &same_run))
 }
 
 fn show(mesh: &str, survey: &Survey<'_>) -> String {
@@ -108,7 +110,7 @@ async fn confirm(ui: Ui, mesh: &str, survey: &Survey<'_>) -> bool {
     tokio::task::spawn_blocking(move || ui.confirm(&question)).await.unwrap_or(false)
 }
 
-fn last_screen(ui: Ui, local: &Local, outcome: &Outcome) -> Exit {
+fn last_screen(ui: Ui, local: &Local, outcome: &Outcome, same_run: &str) -> Exit {
     for failure in outcome.failures() {
         ui.failure(failure);
     }
@@ -144,7 +146,7 @@ fn last_screen(ui: Ui, local: &Local, outcome: &Outcome) -> Exit {
         local.home.dir.display()
     ));
     if !complete {
-        ui.line("next: kubectl multimesh teardown");
+        ui.line(&format!("next: kubectl multimesh teardown{same_run}"));
     }
     exit(done, complete)
 }

@@ -23,6 +23,7 @@ use super::trust::{self, Trust};
 use crate::error::Failure;
 use crate::istio::base::Base;
 use crate::istio::operator::Variant;
+use crate::istio::remote_secret;
 use crate::kube::{Cluster, ResourceId};
 use crate::plan::change::{Change, Verb, changes};
 use crate::plan::desired::{Place, desired};
@@ -73,6 +74,8 @@ struct Work<'a> {
     reached: &'a Reached<'a>,
     desired: Vec<Value>,
     changes: Vec<Change>,
+    /// Objects under names that the mesh needs, made by somebody else.
+    foreign: Vec<(String, Key)>,
 }
 
 /// Makes the selected clusters one mesh.
@@ -102,25 +105,35 @@ pub async fn apply(
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    for note in &trust.notes {
-        events.emit(Event::Note { text: note.clone() });
+    for text in trust.notes.iter().cloned().chain(unlinked(local, &observed)) {
+        events.emit(Event::Note { text });
     }
-    let work = plan(local, &fleet.reached, &rendered, &trust, &istioctl.version, wishes).await?;
+    let same_run = options.same_run(local.topology.mesh_id.as_ref());
+    let planned = plan(local, options, &fleet.reached, &rendered, &trust, &istioctl.version).await;
+    let (work, failed) = planned;
+    let foreign: Vec<(String, Key)> =
+        work.iter().flat_map(|work| work.foreign.iter().cloned()).collect();
+    if !foreign.is_empty() && !wishes.force {
+        return Err(policy::foreign_objects(&foreign, &same_run));
+    }
+    for (context, failure) in &failed {
+        events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
+    }
+    // On record before the first write: what a run leaves half done must be found again.
+    let mut state = local.state.clone();
+    state.root = Some(trust.root.certificate.fingerprint.clone());
+    state.contexts.extend(work.iter().map(|work| {
+        (work.reached.site.context().to_owned(), record(work.reached, &istioctl.version))
+    }));
+    state.save(&local.home.state())?;
     let mut results = roll_out(local, options, wishes, events, work).await;
-    let records: Vec<(String, Record)> = fleet
-        .reached
-        .iter()
-        .filter(|r| results.get(r.site.context()).is_some_and(Result::is_ok))
-        .map(|r| (r.site.context().to_owned(), record(r, &istioctl.version)))
-        .collect();
+    results.extend(failed.into_iter().map(|(context, failure)| (context, Err(failure))));
     let connections = fleet.reached.iter();
     let connections =
         connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
     results.extend(fleet.failed);
     let order: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
-    local.state.root = Some(trust.root.certificate.fingerprint.clone());
-    local.state.contexts.extend(records);
-    local.state.save(&local.home.state())?;
+    local.state = state;
     let clusters = order
         .into_iter()
         .filter_map(|context| results.remove(&context).map(|result| (context, result)))
@@ -176,46 +189,83 @@ fn variant(local: &Local, site: &Site) -> Variant {
     }
 }
 
-/// Compares what every cluster should hold with what it holds; refuses what is somebody else's
-/// before anything is written anywhere.
+/// Compares what every cluster should hold with what it holds, and finds what is somebody else's
+/// before anything is written anywhere. A cluster that cannot be compared stops no other one.
 async fn plan<'a>(
     local: &Local,
+    options: &Options,
     reached: &'a [Reached<'a>],
     rendered: &BTreeMap<String, Arc<Vec<Value>>>,
     trust: &Trust,
     istio: &str,
-    wishes: &Wishes,
-) -> Result<Vec<Work<'a>>, Failure> {
+) -> (Vec<Work<'a>>, BTreeMap<String, Failure>) {
+    let mut failed = trust.failed.clone();
+    let in_order = reached.iter().filter(|r| !failed.contains_key(r.site.context()));
+    let compared = in_order.map(|reached| compare(local, reached, rendered, trust, istio));
     let mut work = Vec::new();
-    let mut foreign = Vec::new();
-    for reached in reached {
-        let (site, seen) = (reached.site, &reached.seen);
-        let id = object::set_id(site.namespace());
-        let place = Place {
-            mesh_id: local.topology.mesh_id.as_ref(),
-            cluster: site.cluster.as_ref(),
-            network: site.member.network.as_ref(),
-            namespace: site.namespace(),
-            reader: site.member.reader.as_ref(),
-            joined: site.member.registry_join,
-            gateway: local.many_networks(),
-            own_address: site.member.gateway.is_some(),
-            istio,
-            own_namespace: seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id)),
-        };
-        let objects = rendered.get(site.context()).map_or(&[][..], |objects| objects.as_slice());
-        let desired = desired(&place, objects, trust.cacerts.get(site.context()));
-        let mut live = seen.ours.clone();
-        let known = [&seen.namespace, &seen.parent].into_iter().flatten();
-        live.extend(known.map(|object| (Key::of(object), object.clone())));
-        let changes = changes(desired.clone(), &live);
-        foreign.extend(find_foreign(reached, &changes).await?);
-        work.push(Work { reached, desired, changes });
+    for (context, result) in fleet::all(options.parallel, compared).await {
+        match result {
+            Ok(one) => work.push(one),
+            Err(failure) => {
+                failed.insert(context, failure);
+            }
+        }
     }
-    if foreign.is_empty() || wishes.force {
-        return Ok(work);
-    }
-    Err(policy::foreign_objects(&foreign))
+    (work, failed)
+}
+
+async fn compare<'a>(
+    local: &Local,
+    reached: &'a Reached<'a>,
+    rendered: &BTreeMap<String, Arc<Vec<Value>>>,
+    trust: &Trust,
+    istio: &str,
+) -> (String, Result<Work<'a>, Failure>) {
+    let (site, seen) = (reached.site, &reached.seen);
+    let id = object::set_id(site.namespace());
+    let place = Place {
+        mesh_id: local.topology.mesh_id.as_ref(),
+        cluster: site.cluster.as_ref(),
+        network: site.member.network.as_ref(),
+        namespace: site.namespace(),
+        reader: site.member.reader.as_ref(),
+        joined: site.member.registry_join,
+        gateway: local.many_networks(),
+        own_address: site.member.gateway.is_some(),
+        istio,
+        own_namespace: seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id)),
+    };
+    let objects = rendered.get(site.context()).map_or(&[][..], |objects| objects.as_slice());
+    let desired = desired(&place, objects, trust.cacerts.get(site.context()));
+    let mut live = seen.ours.clone();
+    let known = [&seen.namespace, &seen.parent].into_iter().flatten();
+    live.extend(known.map(|object| (Key::of(object), object.clone())));
+    let changes = changes(desired.clone(), &live);
+    let foreign = find_foreign(reached, &changes).await;
+    let work = foreign.map(|foreign| Work { reached, desired, changes, foreign });
+    (site.context().to_owned(), work)
+}
+
+/// Links that this run does not make, as one side of them is left out.
+fn unlinked(local: &Local, observed: &[(&Site, &Observed)]) -> Vec<String> {
+    let left_out = || local.sites.iter().filter(|s| !s.selected && s.member.registry_join);
+    let joined = observed.iter().filter(|(site, _)| site.member.registry_join);
+    joined
+        .filter_map(|(site, seen)| {
+            let missing = left_out().filter(|other| {
+                let name = other.cluster.as_ref();
+                !seen.remote_secrets.iter().any(|s| remote_secret::clusters(s).contains(&name))
+            });
+            let missing: Vec<String> = missing.map(|o| format!("`{}`", o.context())).collect();
+            (!missing.is_empty()).then(|| {
+                format!(
+                    "`{}` is not linked with {}, as `--contexts` leaves that out",
+                    site.context(),
+                    missing.join(", ")
+                )
+            })
+        })
+        .collect()
 }
 
 /// Objects that are to be created, but exist: without our mark they are somebody else's.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -39,7 +40,8 @@ impl Istioctl {
         let identity = identity(&path);
         let record = cache.join("istioctl-version");
         let known = std::fs::read_to_string(&record).unwrap_or_default();
-        let known = known.split_once('\n').filter(|(id, _)| *id == identity);
+        // A script may be the shim of a version manager, which gives another istioctl tomorrow.
+        let known = known.split_once('\n').filter(|(id, _)| *id == identity && !is_script(&path));
         let version = match known {
             Some((_, version)) => version.trim().to_owned(),
             None => ask_version(&path).await?,
@@ -135,6 +137,12 @@ fn locate(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
     )
 }
 
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"#!"
+}
+
 /// Tells one build of a program from another without reading it.
 fn identity(path: &Path) -> String {
     let Ok(meta) = std::fs::metadata(path) else { return path.display().to_string() };
@@ -171,14 +179,17 @@ fn check_version(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 async fn run(path: &Path, args: &[OsString]) -> Result<Output, Failure> {
-    let child = Command::new(path)
+    let mut command = Command::new(path);
+    command
         .args(args)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         // Rendering needs no cluster, so it is given none.
         .env_remove("KUBECONFIG")
-        .kill_on_drop(true)
-        .output();
-    match tokio::time::timeout(LIMIT, child).await {
+        .kill_on_drop(true);
+    let run = async { files::start_when_written(|| command.spawn())?.wait_with_output().await };
+    match tokio::time::timeout(LIMIT, run).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => {
             Err(Failure::new(format!("failed to run {}: {}", path.display(), cause(&error)))

@@ -49,11 +49,20 @@ impl Options {
         let mut flags = String::new();
         flags.extend(dir.as_deref().map(|dir| flag("--dir", dir)));
         flags.extend(file.as_deref().map(|file| flag("-f", file)));
-        if flags.is_empty() && home::root().is_ok_and(|root| home::meshes(&root).len() > 1) {
+        if flags.is_empty()
+            && !mesh_id.is_empty()
+            && home::root().is_ok_and(|root| home::meshes(&root).len() > 1)
+        {
             flags = flag("--mesh", Path::new(mesh_id));
         }
         flags.extend(self.kubeconfig.as_deref().map(|file| flag("--kubeconfig", file)));
         flags
+    }
+
+    /// The flags by which another command means the same mesh and the same contexts.
+    pub fn same_run(&self, mesh_id: &str) -> String {
+        let contexts = self.contexts.iter().map(|text| format!(" --contexts {}", quote(text)));
+        self.same_mesh(mesh_id) + &contexts.collect::<String>()
     }
 }
 
@@ -145,10 +154,18 @@ impl Local {
         let sites = members
             .into_iter()
             .map(|(member, cluster)| {
-                let entry = kubeconfig.context(member.context.as_str()).map_err(|error| {
-                    Failure { excerpt: Some(member.place.clone()), ..error.into() }
-                })?;
                 let selected = selected.contains(&member.context);
+                let entry = match kubeconfig.context(member.context.as_str()) {
+                    Ok(entry) => entry,
+                    // Nothing is asked of a cluster that this run leaves out.
+                    Err(_) if !selected => ContextEntry::unknown(member.context.as_str()),
+                    Err(error) => {
+                        return Err(Failure {
+                            excerpt: Some(member.place.clone()),
+                            ..error.into()
+                        });
+                    }
+                };
                 let overlay = if applied { None } else { read_overlay(&member)? };
                 Ok(Site { member, cluster, entry, selected, overlay })
             })

@@ -96,7 +96,8 @@ pub(super) fn join(mut failures: Vec<Failure>) -> Option<Failure> {
         return failures.pop();
     }
     let messages: Vec<String> = failures.iter().map(|f| format!("\n  {}", f.message)).collect();
-    let mut joined = Failure::new(format!("nothing was written, because:{}", messages.concat()));
+    let mut joined =
+        Failure::new(format!("no cluster was written to, because:{}", messages.concat()));
     for hint in failures.into_iter().flat_map(|f| f.hints) {
         if !joined.hints.contains(&hint) {
             joined.hints.push(hint);
@@ -183,7 +184,18 @@ fn check_istio(reached: &Reached<'_>, istioctl: &str) -> Result<(), Failure> {
     }
     for istiod in &seen.istiods {
         let key = Key::of(istiod);
-        let version = version::of_istiod(istiod);
+        // What was applied says more than an image tag, which a base.yaml may choose freely.
+        let applied = seen.parent.as_ref().and_then(|p| p.pointer("/data/istio")?.as_str());
+        let version = applied.map(str::to_owned).or_else(|| version::of_istiod(istiod));
+        if !object::is_ours(istiod, &id) && object::label(istiod, object::PART_OF).is_some() {
+            return Err(Failure {
+                excerpt: Some(site.member.place_of("namespace").clone()),
+                ..Failure::new(format!(
+                    "`{context}` has the mesh's control plane in another namespace ({key}), and one is not moved"
+                ))
+            }
+            .hint("put the former `namespace` back, or tear the cluster down before it changes"));
+        }
         if !object::is_ours(istiod, &id) {
             let what = version.map_or_else(String::new, |v| format!(" {v}"));
             return Err(Failure::new(format!(
@@ -192,7 +204,7 @@ fn check_istio(reached: &Reached<'_>, istioctl: &str) -> Result<(), Failure> {
             .hint(format!(
                 "keep it and join it to the mesh: `control_plane: existing` under `{context}` in the topology"
             ))
-            .hint(format!("or remove it first: `istioctl uninstall --purge --context {context}`")));
+            .hint(format!("or remove it first, with all Istio configuration there: `istioctl uninstall --purge --context {context}`")));
         }
         if let Some(version) = version.filter(|version| version != istioctl) {
             return Err(Failure::new(format!(
@@ -244,7 +256,7 @@ pub(super) fn env<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// Objects that the mesh needs under a name that somebody else uses.
-pub(super) fn foreign_objects(foreign: &[(String, Key)]) -> Failure {
+pub(super) fn foreign_objects(foreign: &[(String, Key)], same_run: &str) -> Failure {
     let mut by_context: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (context, key) in foreign {
         by_context.entry(context).or_default().push(key.to_string());
@@ -256,9 +268,11 @@ pub(super) fn foreign_objects(foreign: &[(String, Key)]) -> Failure {
         format!("\n  `{context}`: {}{more}", shown.join(", "))
     });
     Failure::new(format!(
-        "nothing was written, because objects that the mesh needs exist and were made by somebody else:{}",
+        "no cluster was written to, because objects that the mesh needs exist and were made by somebody else:{}",
         lists.collect::<String>()
     ))
     .hint("if they are left over and nobody needs them, delete them")
-    .hint("or take them over: `kubectl multimesh apply --force-conflicts`")
+    .hint(format!(
+        "or take them over, so that a teardown deletes them: `kubectl multimesh apply --force-conflicts{same_run}`"
+    ))
 }

@@ -15,7 +15,7 @@ use super::observe::Observed;
 use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
-use crate::kube::{Apply, Cluster};
+use crate::kube::{self, Apply, Cluster};
 use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label};
 use crate::plan::order::Step;
@@ -34,6 +34,8 @@ pub(super) struct Manner {
 /// How long one write may take with all its attempts: a loaded API server takes its time over a
 /// large definition, and sending an object twice does no harm.
 const WRITE_LIMIT: Duration = Duration::from_secs(120);
+/// How long an API server may take to serve a kind that was just defined.
+const KIND_LIMIT: Duration = Duration::from_secs(30);
 /// How many definitions are sent at once: each costs an API server a second of work, and istiod's
 /// objects are not to wait behind them.
 const DEFINITIONS: usize = 3;
@@ -89,7 +91,6 @@ impl Rollout<'_> {
     pub(super) async fn run(self) -> Result<Written, Failure> {
         let _close = CloseOnDrop(self.exchange, self.site.context());
         let counter = Counter::default();
-        let deadline = Instant::now() + self.manner.timeout;
         {
             let _turn = self.turns.acquire().await;
             self.write(&counter, Step::Ground, "creating the namespace").await?;
@@ -97,8 +98,11 @@ impl Rollout<'_> {
                 .await?;
         }
         let (published, linked, installed) =
-            futures::join!(self.publish(), self.link(&counter), self.install(&counter, deadline),);
-        published.and(linked).and(installed)?;
+            futures::join!(self.publish(), self.link(&counter), self.install(&counter));
+        let failures = [published, linked, installed].into_iter().filter_map(Result::err);
+        if let Some(failure) = Failure::combine(failures) {
+            return Err(failure);
+        }
         Ok(Written { created: counter.created.into_inner(), updated: counter.updated.into_inner() })
     }
 
@@ -132,10 +136,12 @@ impl Rollout<'_> {
                 None => Ok(()),
             }
         });
-        fleet::try_all(usize::MAX, links).await.map(|_| ())
+        // A link that cannot be made costs no other one.
+        let results = fleet::all(usize::MAX, links).await;
+        Failure::combine(results.into_iter().filter_map(Result::err)).map_or(Ok(()), Err)
     }
 
-    async fn install(&self, counter: &Counter, deadline: Instant) -> Result<(), Failure> {
+    async fn install(&self, counter: &Counter) -> Result<(), Failure> {
         {
             let _turn = self.turns.acquire().await;
             let (control_plane, definitions) = futures::join!(
@@ -148,6 +154,7 @@ impl Rollout<'_> {
             self.events.emit(Event::Waiting { context: self.site.context().to_owned(), what });
         };
         let limit = self.manner.timeout;
+        let deadline = Instant::now() + limit;
         let wait = Wait { cluster: self.cluster, deadline, limit, tell: &tell };
         if self.manner.wait {
             self.await_workloads(&wait, Step::ControlPlane, "waiting for istiod").await?;
@@ -199,7 +206,15 @@ impl Rollout<'_> {
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
         let apply = Apply { force: self.manner.force, dry_run: false };
-        self.cluster.with_deadline(WRITE_LIMIT).apply(&change.object, apply).await?;
+        let cluster = self.cluster.with_deadline(WRITE_LIMIT);
+        let end = Instant::now() + KIND_LIMIT;
+        while let Err(error) = cluster.apply(&change.object, apply).await {
+            // A kind is served a moment after its definition was written.
+            if !matches!(error, kube::Error::UnknownKind { .. }) || Instant::now() >= end {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         match change.verb {
             Verb::Create => counter.created.fetch_add(1, Ordering::Relaxed),
             Verb::Update => counter.updated.fetch_add(1, Ordering::Relaxed),
@@ -232,6 +247,10 @@ impl Rollout<'_> {
     }
 
     async fn await_address(&self, wait: &Wait<'_>) -> Result<(), Failure> {
+        // Where the topology gives the address, there may be no load balancer at all.
+        if self.site.member.gateway.is_some() {
+            return Ok(());
+        }
         let namespace = self.site.namespace();
         let mut services = self.desired.iter().filter(|o| o["kind"] == "Service");
         let Some(service) = services.find(|o| o["metadata"]["name"] == GATEWAY) else {

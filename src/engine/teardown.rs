@@ -326,6 +326,10 @@ pub fn record(local: &mut Local, outcome: &Outcome) -> Result<(), Failure> {
     for context in clean.map(|(context, _)| context).chain(&outcome.renamed) {
         local.state.contexts.remove(context);
     }
+    if local.state.contexts.is_empty() {
+        // No cluster has the root any more, so another one may take its place.
+        local.state.root = None;
+    }
     let path = local.home.state();
     if path.exists() { local.state.save(&path) } else { Ok(()) }
 }

@@ -24,6 +24,8 @@ pub(super) struct Trust {
     pub root: Root,
     /// What each context's `cacerts` should hold; a context whose own is kept is not in it.
     pub cacerts: BTreeMap<String, Cacerts>,
+    /// The contexts whose CA is not in order; they stop no other one.
+    pub failed: BTreeMap<String, Failure>,
     /// What was done or left, for the user.
     pub notes: Vec<String>,
 }
@@ -47,16 +49,22 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Result<Trust, Failure> {
     let store = Store::open(local.home.certs());
-    let live = observed
-        .iter()
-        .map(|(site, seen)| Ok((*site, *seen, live_cacerts(site, seen)?)))
-        .collect::<Result<Vec<_>, Failure>>()?;
+    let mut failed = BTreeMap::new();
+    let mut live = Vec::new();
+    for (site, seen) in observed {
+        match live_cacerts(site, seen) {
+            Ok(found) => live.push((*site, *seen, found)),
+            Err(failure) => {
+                failed.insert(site.context().to_owned(), failure);
+            }
+        }
+    }
     let root = match store.root()? {
         Some(root) => root,
         None => new_root(local, &store, &live, organization, now)?,
     };
     refuse_mixed_trust(&root, &live)?;
-    let mut trust = Trust { root, cacerts: BTreeMap::new(), notes: Vec::new() };
+    let mut trust = Trust { root, cacerts: BTreeMap::new(), failed, notes: Vec::new() };
     for (site, seen, found) in live {
         let found = match found {
             Some(found) if !found.ours => {
@@ -70,8 +78,16 @@ pub(super) fn decide(
             found => found,
         };
         refuse_self_signed(site, seen, found.is_some())?;
-        let cacerts = intermediate(&store, &mut trust, site, found, now)?;
-        trust.cacerts.insert(site.context().to_owned(), cacerts);
+        let context = site.context().to_owned();
+        match intermediate(&store, &mut trust, site, found, now) {
+            Ok(cacerts) => {
+                trust.cacerts.insert(context, cacerts);
+            }
+            Err(failure) => {
+                let failure = failure.about(&context);
+                trust.failed.insert(context, failure);
+            }
+        }
     }
     Ok(trust)
 }
@@ -134,6 +150,18 @@ fn new_root(
             certs.display()
         )));
     }
+    // A cluster that was not looked at may have the mesh's root already.
+    if live.len() < local.sites.len() {
+        return Err(Failure::new(format!(
+            "there is no root CA in {}, and not all clusters of the topology were looked at",
+            certs.display()
+        ))
+        .hint("if this mesh is new, make its root CA first: `kubectl multimesh init`")
+        .hint(format!(
+            "if it was made elsewhere, put its root-cert.pem and root-key.pem into {}",
+            certs.display()
+        )));
+    }
     let root = issue::root(organization, now)?;
     store.create_root(&root)?;
     Ok(root)
@@ -185,7 +213,7 @@ fn refuse_mixed_trust(
     let own: String = root.certificate.fingerprint.chars().take(16).collect();
     Err(Failure::new(format!(
         "the Secret {}/cacerts has another root than the mesh's ({}, SHA-256 {own}): {}; \
-         nothing was written, as clusters with different roots refuse each other's traffic",
+         no cluster was written to, as clusters with different roots refuse each other's traffic",
         site.namespace(),
         root.certificate.subject,
         list.join(", "),
@@ -209,7 +237,8 @@ fn refuse_self_signed(site: &Site, seen: &Observed, has_cacerts: bool) -> Result
         site.context(),
         site.namespace()
     ))
-    .hint("give it an intermediate of the mesh's root first, or leave it out: `--contexts '^<context>'`"))
+    .hint("give it an intermediate of the mesh's root first")
+    .hint(format!("or leave it out: `--contexts '^{}'`", site.context())))
 }
 
 /// The intermediate that a cluster should have: the one on disk, the cluster's own where it is
@@ -222,41 +251,72 @@ fn intermediate(
     now: Timestamp,
 ) -> Result<Cacerts, Failure> {
     let (cluster, context) = (site.cluster.as_ref(), site.context());
-    let on_disk = store.intermediate(cluster, context)?.map(|(_, cacerts)| cacerts);
+    let root = &trust.root;
+    let disk = store.intermediate(cluster, context)?.map(|(_, cacerts)| cacerts);
     let live = live.map(|found| found.cacerts);
-    let current = match (on_disk, live) {
-        (Some(disk), Some(live)) => Some(newer(store, site, disk, live)?),
-        (None, Some(live)) => {
-            live.verify(&trust.root.certificate, now)?;
+    let live_is_good =
+        live.as_ref().is_some_and(|live| live.verify(&root.certificate, now).is_ok());
+    let current = match (disk, live) {
+        (Some(disk), Some(live)) => {
+            if live_is_good && supersedes(&live, &disk)? {
+                store.save_intermediate(cluster, context, &live)?;
+                live
+            } else {
+                disk
+            }
+        }
+        (Some(disk), None) => disk,
+        (None, Some(live)) if live_is_good => {
             store.save_intermediate(cluster, context, &live)?;
-            Some(live)
+            live
         }
-        (disk, None) => disk,
+        (None, Some(live)) if root.key.is_none() => live,
+        (None, _) => return issued(store, root, site, now),
     };
-    let due = match &current {
-        None => true,
-        Some(current) => renewal_due(&current.certificate()?, now),
-    };
-    if let Some(current) = current.filter(|_| !due || trust.root.key.is_none()) {
-        current.verify(&trust.root.certificate, now)?;
-        if due {
-            trust.notes.push(format!(
-                "`{context}`: the intermediate CA is due for renewal, but the root's key is not here; it ends {}",
-                current.certificate()?.not_after
-            ));
+    let certificate = current.certificate()?;
+    // Near the root's end a new one would end no later, and be renewed again and again.
+    let gains = root.certificate.not_after > certificate.not_after;
+    let due = renewal_due(&certificate, now);
+    let expired = certificate.not_after < now;
+    let can_issue = root.key.is_some();
+    match current.verify(&root.certificate, now) {
+        Ok(()) if due && gains && can_issue => issued(store, root, site, now),
+        Ok(()) => {
+            if due {
+                let why =
+                    if gains { "the root's key is not here" } else { "the root CA ends then too" };
+                trust.notes.push(format!(
+                    "`{context}`: the intermediate CA ends {} and cannot be renewed, as {why}",
+                    certificate.not_after
+                ));
+            }
+            Ok(current)
         }
-        return Ok(current);
+        Err(_) if expired && gains && can_issue => issued(store, root, site, now),
+        Err(_) if expired && !can_issue => Err(Failure::new(format!(
+            "the intermediate CA of `{context}` expired at {}, and the root's key is not here",
+            certificate.not_after
+        ))
+        .hint(format!(
+            "put root-key.pem beside root-cert.pem in {} for one run",
+            store.dir().display()
+        ))),
+        Err(error) => Err(error.into()),
     }
-    let fresh = issue::intermediate(&trust.root, cluster, site.namespace(), now)?;
-    store.save_intermediate(cluster, context, &fresh)?;
+}
+
+fn issued(store: &Store, root: &Root, site: &Site, now: Timestamp) -> Result<Cacerts, Failure> {
+    let cluster = site.cluster.as_ref();
+    let fresh = issue::intermediate(root, cluster, site.namespace(), now)?;
+    store.save_intermediate(cluster, site.context(), &fresh)?;
     Ok(fresh)
 }
 
-/// A colleague may have renewed it: the later end wins, and the disk learns of it.
-fn newer(store: &Store, site: &Site, disk: Cacerts, live: Cacerts) -> Result<Cacerts, Failure> {
-    if live.certificate()?.not_after > disk.certificate()?.not_after {
-        store.save_intermediate(site.cluster.as_ref(), site.context(), &live)?;
-        return Ok(live);
-    }
-    Ok(disk)
+/// Whether the cluster's intermediate wins over the one on disk: a colleague may have renewed it.
+/// On a tie the cluster's stays, so that two laptops do not replace each other's in turn.
+fn supersedes(live: &Cacerts, disk: &Cacerts) -> Result<bool, Failure> {
+    let span = |cacerts: &Cacerts| {
+        cacerts.certificate().map(|certificate| (certificate.not_after, certificate.not_before))
+    };
+    Ok(live != disk && span(live)? >= span(disk)?)
 }

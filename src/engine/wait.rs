@@ -68,9 +68,8 @@ impl Wait<'_> {
         let id = ResourceId::namespaced("apps/v1", "Deployment", &key.namespace, &key.name);
         let context = self.cluster.context();
         let hint = format!(
-            "look at its pods: `kubectl --context {context} -n {} describe deployment,pods -l app={}`",
-            key.namespace,
-            key.name.split("-canary").next().unwrap_or(&key.name),
+            "look at its pods: `kubectl --context {context} -n {0} get pods`, and at `kubectl --context {context} -n {0} describe deployment {1}`",
+            key.namespace, key.name,
         );
         let look = || async {
             let Some(deployment) = self.cluster.get(&id).await? else {
@@ -110,7 +109,7 @@ impl Wait<'_> {
             }
         };
         let hint = format!(
-            "look at istiod: `kubectl --context {} -n {namespace} logs deployment/istiod --tail 20`",
+            "look at istiod: `kubectl --context {} -n {namespace} logs -l app=istiod --tail 20`",
             self.cluster.context()
         );
         self.until("the injection webhook", &hint, look).await

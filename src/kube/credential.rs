@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::error::PluginFault;
+use crate::files;
 
 /// How long a plugin may take that can ask the user something.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(180);
@@ -122,10 +123,13 @@ impl Plugin {
         let limit =
             if interactive { self.rules.timeout.max(PROMPT_TIMEOUT) } else { self.rules.timeout };
         let mut command = self.prepare(interactive)?;
-        let child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => PluginFault::NotFound(self.config.install_hint.clone()),
-            _ => PluginFault::NotStarted(error.to_string()),
-        })?;
+        let child =
+            files::start_when_written(|| command.spawn()).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    PluginFault::NotFound(self.config.install_hint.clone())
+                }
+                _ => PluginFault::NotStarted(error.to_string()),
+            })?;
         let output = tokio::time::timeout(limit, child.wait_with_output())
             .await
             .map_err(|_| PluginFault::Hung(limit))?

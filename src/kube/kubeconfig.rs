@@ -40,6 +40,22 @@ pub struct ContextEntry {
     pub insecure_skip_tls_verify: bool,
 }
 
+impl ContextEntry {
+    /// The entry of a context that is not in the kubeconfig.
+    pub fn unknown(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cluster: String::new(),
+            user: String::new(),
+            server: String::new(),
+            tls_server_name: None,
+            namespace: None,
+            proxy_url: None,
+            insecure_skip_tls_verify: false,
+        }
+    }
+}
+
 /// Where kubeconfig files may be: the three places that kubectl looks at, in its order.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
