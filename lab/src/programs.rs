@@ -306,7 +306,7 @@ fn flags(stamp: Stamp<'_>) -> String {
                 ("Tag", version),
                 ("GitRevision", pins::ISTIO_REVISION),
                 ("Status", "Clean"),
-                ("Hub", "docker.io/istio"),
+                ("Hub", pins::ISTIO_HUB),
             ] {
                 values.push(format!("istio.io/istio/pkg/version.build{name}={value}"));
             }
