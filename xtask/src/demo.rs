@@ -78,25 +78,27 @@ fn ask_until_all_answer<'a>(
 ) -> Result<Vec<(&'a Cluster, Vec<Reply>)>, String> {
     let end = Instant::now() + SPREAD;
     loop {
-        let mut asked = Vec::new();
-        for cluster in clusters {
-            let replies = lab.request_echo(cluster, REQUESTS).map_err(|e| e.to_string())?;
-            asked.push((cluster, replies));
+        match clusters.iter().map(|from| ask(lab, clusters, from)).collect() {
+            Ok(asked) => return Ok(asked),
+            Err(lack) if Instant::now() > end => {
+                return Err(format!(
+                    "{lack}, even after {} s; the lab is left as it is",
+                    SPREAD.as_secs()
+                ));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(500)),
         }
-        let lacking =
-            asked.iter().find_map(|(from, replies)| Some((from, lack(clusters, replies)?)));
-        let Some((from, lack)) = lacking else {
-            return Ok(asked);
-        };
-        if Instant::now() > end {
-            return Err(format!(
-                "`{}`: after {} s {lack}; the lab is left as it is",
-                from.context,
-                SPREAD.as_secs()
-            ));
-        }
-        thread::sleep(Duration::from_millis(500));
     }
+}
+
+fn ask<'a>(
+    lab: &Lab,
+    clusters: &[Cluster],
+    from: &'a Cluster,
+) -> Result<(&'a Cluster, Vec<Reply>), String> {
+    let named = |lack: String| format!("`{}`: {lack}", from.context);
+    let replies = lab.request_echo(from, REQUESTS).map_err(|e| named(e.to_string()))?;
+    lack(clusters, &replies).map_or(Ok((from, replies)), |lack| Err(named(lack)))
 }
 
 /// What keeps replies from showing that all clusters answer.
