@@ -154,6 +154,10 @@ fn command(lab: &Lab, (home, bin): (&Path, &Path)) -> Result<Command, String> {
     path.push(":");
     path.push(lab.path());
     kubectl.env("PATH", path).env("MULTIMESH_HOME", home);
+    // They would name another mesh than the demo's.
+    for name in ["WORKDIR", "MESH_ID", "ORG_NAME"] {
+        kubectl.env_remove(name);
+    }
     Ok(kubectl)
 }
 
