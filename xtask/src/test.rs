@@ -72,7 +72,6 @@ fn checks(tally: &mut Tally) {
         let install = ["install", "--quiet", "--locked", "cargo-deny", "--version", "0.20.2"];
         check(tally, "cargo-deny is installed", &install);
     }
-    // The database of advisories is fetched from the network, so it is a check of its own in CI.
     check(
         tally,
         "dependencies",
