@@ -17,7 +17,7 @@ use crate::programs::Programs;
 pub(crate) const NAMES: [&str; 4] = ["pause.tar", "pilot.tar", "proxyv2.tar", "echo.tar"];
 
 /// The image of a pod's sandbox.
-pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.10";
+pub(crate) const PAUSE: &str = "localhost/pause:1";
 /// The image of the echo application.
 pub(crate) const ECHO: &str = "localhost/echo:1";
 
@@ -41,7 +41,7 @@ pub(crate) fn write(programs: &Programs) -> Result<()> {
 fn make(programs: &Programs, name: &str, to: &Path) -> Result<()> {
     let bin = programs.bin();
     let mut root = base()?;
-    let istio = |image: &str| format!("docker.io/istio/{image}:{}", pins::ISTIO);
+    let istio = |image: &str| format!("{}/{image}:{}", pins::ISTIO_HUB, pins::ISTIO);
     let (image, entrypoint, user) = match name {
         "pause.tar" => (PAUSE.to_owned(), ["/bin/sleep", "2147483647"].as_slice(), ""),
         "pilot.tar" => {

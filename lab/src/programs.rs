@@ -216,15 +216,10 @@ pub fn build(progress: &mut dyn FnMut(&str)) -> Result<Programs> {
         ));
     }
     for (index, program) in absent.iter().enumerate() {
+        progress(&format!("building {} ({} of {})", program.name, index + 1, absent.len()));
         let started = Instant::now();
         programs.compile(program, &bin.join(program.name))?;
-        progress(&format!(
-            "{:5.1} s  {} ({} of {})",
-            started.elapsed().as_secs_f64(),
-            program.name,
-            index + 1,
-            absent.len()
-        ));
+        progress(&format!("{:5.1} s  {}", started.elapsed().as_secs_f64(), program.name));
     }
     let mut step = |name: &str, there: bool, make: &dyn Fn() -> Result<()>| {
         if there {
@@ -306,7 +301,7 @@ fn flags(stamp: Stamp<'_>) -> String {
                 ("Tag", version),
                 ("GitRevision", pins::ISTIO_REVISION),
                 ("Status", "Clean"),
-                ("Hub", "docker.io/istio"),
+                ("Hub", pins::ISTIO_HUB),
             ] {
                 values.push(format!("istio.io/istio/pkg/version.build{name}={value}"));
             }

@@ -107,6 +107,11 @@ fn default_context(number: u8) -> String {
 }
 
 impl Member {
+    /// Whether the lab named it, and not the one who added it.
+    pub(crate) fn has_default_context(&self) -> bool {
+        self.context == default_context(self.number)
+    }
+
     /// The prefix of the names of its processes.
     pub(crate) fn process(&self, program: &str) -> String {
         format!("c{}.{program}", self.number)

@@ -71,6 +71,9 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     };
 
     let mut state = State::load(&run)?;
+    if let Some(refusal) = other_kind(&state, options) {
+        return Err(refusal);
+    }
     let complete = state.clusters.len() >= usize::from(options.clusters)
         && status::dead(&run, &state).is_empty();
     if complete {
@@ -96,6 +99,22 @@ pub(crate) fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<La
     }
     say(&format!("the lab `{}` is up: {} clusters", run.name(), state.clusters.len()));
     Ok(Lab::new(run, programs))
+}
+
+/// Why a lab of that state cannot become what is wanted. Clusters that were added to it have names
+/// of their own, and no node whatever the lab is.
+fn other_kind(state: &State, options: &Options) -> Option<Error> {
+    let name = &options.name;
+    let first = state.clusters.iter().find(|it| it.has_default_context())?;
+    let (there, wanted) = match (first.node, !options.control_planes_only) {
+        (true, false) => ("nodes", "control planes only"),
+        (false, true) => ("control planes only", "nodes"),
+        _ => return None,
+    };
+    Some(Error::Refused(format!(
+        "the lab `{name}` is up with {there}, and cannot change to {wanted}\n\
+         hint: end it first: `cargo xtask lab down --name {name}`"
+    )))
 }
 
 /// Makes the namespace of a lab, after what an earlier one may have left is gone.
@@ -157,4 +176,25 @@ fn command(words: &[OsString], home: &Home) -> Command {
     let mut command = Command::new(words.next().cloned().unwrap_or_default());
     command.args(words).envs([home.variable()]);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_of_the_other_kind_is_refused() {
+        for control_planes_only in [false, true] {
+            let options = Options { control_planes_only, ..Options::default() };
+            let mut state = State::default();
+            // Added to a lab of either kind.
+            state.add(Some("plane-1"), false).expect("a cluster");
+            assert!(other_kind(&state, &options).is_none());
+            state.add(None, !control_planes_only).expect("a cluster");
+            assert!(other_kind(&state, &options).is_none());
+            let other = Options { control_planes_only: !control_planes_only, ..options };
+            let error = other_kind(&state, &other).expect("a refusal").to_string();
+            assert!(error.contains("`cargo xtask lab down --name default`"), "{error}");
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod rights;
 use std::ffi::OsString;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{process, thread};
 
 use live::{Run, User};
 use multimesh_lab::Cluster;
@@ -29,6 +30,7 @@ use multimesh_lab::Cluster;
 /// Control planes of a test's own, which end with it.
 struct Planes {
     user: User,
+    contexts: Vec<String>,
     clusters: Vec<Cluster>,
 }
 
@@ -36,21 +38,27 @@ impl Planes {
     /// Starts that many control planes, described as one mesh `m`.
     fn start(count: usize) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let mut user = User::new();
-        let clusters: Vec<Cluster> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..count)
-                .map(|_| {
-                    let context = format!("plane-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-                    let lab = user.lab.clone();
-                    scope.spawn(move || lab.add_control_plane(&context).expect("a control plane"))
-                })
+        // Another run may use the same lab.
+        let contexts = (0..count)
+            .map(|_| format!("plane-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+            .collect();
+        // From here on whatever has started ends, also if another one does not start.
+        let mut planes = Self { user: User::new(), contexts, clusters: Vec::new() };
+        let lab = &planes.user.lab;
+        let started: Vec<_> = thread::scope(|scope| {
+            let starts: Vec<_> = planes
+                .contexts
+                .iter()
+                .map(|context| scope.spawn(move || lab.add_control_plane(context)))
                 .collect();
-            starts.into_iter().map(|start| start.join().expect("a control plane")).collect()
+            starts.into_iter().map(|start| start.join().expect("no panic")).collect()
         });
+        for cluster in started {
+            planes.clusters.push(cluster.expect("a control plane"));
+        }
         let files: Vec<OsString> =
-            clusters.iter().map(|cluster| cluster.kubeconfig().into_os_string()).collect();
-        user.set_kubeconfig(files.join(":".as_ref()));
-        let planes = Self { user, clusters };
+            planes.clusters.iter().map(|cluster| cluster.kubeconfig().into_os_string()).collect();
+        planes.user.set_kubeconfig(files.join(":".as_ref()));
         planes.describe(&planes.clusters.iter().collect::<Vec<_>>());
         planes
     }
@@ -101,7 +109,12 @@ impl Deref for Planes {
 
 impl Drop for Planes {
     fn drop(&mut self) {
-        for cluster in &self.clusters {
+        // By name, as one that did not start all the way gave no handle.
+        let clusters = self.user.lab.clusters().unwrap_or_else(|error| {
+            eprintln!("{} are left: {error}", self.contexts.join(", "));
+            Vec::new()
+        });
+        for cluster in clusters.iter().filter(|it| self.contexts.contains(&it.context)) {
             if let Err(error) = self.user.lab.remove_control_plane(cluster) {
                 eprintln!("{} is left: {error}", cluster.context);
             }

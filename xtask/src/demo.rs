@@ -1,17 +1,19 @@
 //! `cargo xtask demo`: three clusters become one mesh, before the eyes of the one who runs it.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use multimesh_lab::{Lab, MESH_BASE, Reply};
+use multimesh_lab::{Cluster, Lab, MESH_BASE, Reply};
 
 use crate::lab;
-use crate::say::{cargo, fail, root, say};
+use crate::say::{cargo, fail, quoted, say};
 
 /// Show the main job on real clusters: three of them become one mesh
 #[derive(Args)]
@@ -22,6 +24,8 @@ pub(crate) struct Demo {
 }
 
 const REQUESTS: usize = 30;
+/// How long the sidecars may take to learn of the other clusters' pods.
+const SPREAD: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(demo: &Demo) -> ExitCode {
     match attempt(demo) {
@@ -39,41 +43,85 @@ fn attempt(demo: &Demo) -> Result<(), String> {
     }
     headline("three clusters: two on network-east, one on network-west");
     let lab = lab::start(&demo.name, 3, false).map_err(|e| e.to_string())?;
-    let home = home(&lab)?;
+    // In the run folder: it holds the UIDs of clusters that end with the lab.
+    let home = lab.kubeconfig().with_file_name("demo");
+    fs::create_dir_all(&home).map_err(|e| format!("{} cannot be made: {e}", home.display()))?;
+    let bin = bin()?;
 
     headline("a mesh directory, its topology and its root CA");
-    multimesh(&lab, &home, &["init", "--mesh-id", "demo", "--org", "Example"])?;
+    multimesh(&lab, (&home, &bin), &["init", "--mesh-id", "demo", "--org", "Example"])?;
     describe(&lab, &home.join("demo"))?;
 
     headline("one command");
-    multimesh(&lab, &home, &["apply"])?;
+    multimesh(&lab, (&home, &bin), &["apply"])?;
     headline("what came of it");
-    multimesh(&lab, &home, &["status"])?;
+    multimesh(&lab, (&home, &bin), &["status"])?;
 
     headline("an application in every cluster, asked from every cluster");
     let clusters = lab.clusters().map_err(|e| e.to_string())?;
     lab.deploy_echo(&clusters).map_err(|e| e.to_string())?;
-    for cluster in &clusters {
-        let replies = lab.request_echo(cluster, REQUESTS).map_err(|e| e.to_string())?;
+    for (cluster, replies) in ask_until_all_answer(&lab, &clusters)? {
         say(&format!(
             "{:16} {REQUESTS} requests, answered by {}",
             cluster.context,
             tally(&replies)
         ));
     }
-    what_next(&demo.name, &home, started);
+    what_next(&demo.name, &home, &bin, started);
     Ok(())
+}
+
+/// Asks from every cluster until the answers come from all of them, for a minute at the most.
+fn ask_until_all_answer<'a>(
+    lab: &Lab,
+    clusters: &'a [Cluster],
+) -> Result<Vec<(&'a Cluster, Vec<Reply>)>, String> {
+    let end = Instant::now() + SPREAD;
+    loop {
+        match clusters.iter().map(|from| ask(lab, clusters, from)).collect() {
+            Ok(asked) => return Ok(asked),
+            Err(lack) if Instant::now() > end => {
+                return Err(format!(
+                    "{lack}, even after {} s; the lab is left as it is",
+                    SPREAD.as_secs()
+                ));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(500)),
+        }
+    }
+}
+
+fn ask<'a>(
+    lab: &Lab,
+    clusters: &[Cluster],
+    from: &'a Cluster,
+) -> Result<(&'a Cluster, Vec<Reply>), String> {
+    let named = |lack: String| format!("`{}`: {lack}", from.context);
+    let replies = lab.request_echo(from, REQUESTS).map_err(|e| named(e.to_string()))?;
+    lack(clusters, &replies).map_or(Ok((from, replies)), |lack| Err(named(lack)))
+}
+
+/// What keeps replies from showing that all clusters answer.
+fn lack(clusters: &[Cluster], replies: &[Reply]) -> Option<String> {
+    if replies.len() < REQUESTS {
+        return Some(format!("{} of {REQUESTS} requests got an answer", replies.len()));
+    }
+    if let Some(reply) = replies.iter().find(|reply| reply.code != "200") {
+        return Some(format!("a request is still answered with status `{}`", reply.code));
+    }
+    let silent =
+        clusters.iter().find(|c| replies.iter().all(|reply| reply.cluster != c.context))?;
+    Some(format!("no request is answered by `{}`", silent.context))
 }
 
 fn headline(text: &str) {
     say(&format!("\n== {text}"));
 }
 
-/// A fresh home for the demo's mesh, unless there is one already.
-fn home(lab: &Lab) -> Result<PathBuf, String> {
-    let home = root().join("target").join("demo").join(lab.name());
-    fs::create_dir_all(&home).map_err(|e| format!("{} cannot be made: {e}", home.display()))?;
-    Ok(home)
+/// The folder of the plugin, which cargo puts beside this program.
+fn bin() -> Result<PathBuf, String> {
+    let own = env::current_exe().map_err(|e| format!("this program cannot be found: {e}"))?;
+    Ok(own.parent().map(PathBuf::from).unwrap_or_default())
 }
 
 /// Puts the lab's clusters into the topology that `init` proposed.
@@ -90,9 +138,9 @@ fn describe(lab: &Lab, dir: &Path) -> Result<(), String> {
 }
 
 /// Runs the plugin as its users do.
-fn multimesh(lab: &Lab, home: &Path, arguments: &[&str]) -> Result<(), String> {
+fn multimesh(lab: &Lab, places: (&Path, &Path), arguments: &[&str]) -> Result<(), String> {
     say(&format!("$ kubectl multimesh {}", arguments.join(" ")));
-    let mut kubectl = command(lab, home)?;
+    let mut kubectl = command(lab, places)?;
     let status = kubectl.arg("multimesh").args(arguments).status().map_err(|e| e.to_string())?;
     if status.success() {
         return Ok(());
@@ -100,12 +148,16 @@ fn multimesh(lab: &Lab, home: &Path, arguments: &[&str]) -> Result<(), String> {
     Err(format!("`kubectl multimesh {}` failed; the lab is left as it is", arguments.join(" ")))
 }
 
-fn command(lab: &Lab, home: &Path) -> Result<Command, String> {
+fn command(lab: &Lab, (home, bin): (&Path, &Path)) -> Result<Command, String> {
     let mut kubectl = lab.command("kubectl").map_err(|e| e.to_string())?;
-    let mut path = OsString::from(root().join("target/debug"));
+    let mut path = OsString::from(bin);
     path.push(":");
     path.push(lab.path());
     kubectl.env("PATH", path).env("MULTIMESH_HOME", home);
+    // They would name another mesh than the demo's.
+    for name in ["WORKDIR", "MESH_ID", "ORG_NAME"] {
+        kubectl.env_remove(name);
+    }
     Ok(kubectl)
 }
 
@@ -118,18 +170,19 @@ fn tally(replies: &[Reply]) -> String {
     parts.join(", ")
 }
 
-fn what_next(name: &str, home: &Path, started: Instant) {
+fn what_next(name: &str, home: &Path, bin: &Path, started: Instant) {
     let seconds = started.elapsed().as_secs();
     let exec = format!("cargo xtask lab exec --name {name} --");
     say(&format!(
         "\nThe demo took {seconds} s. Try next, in this shell:\n\n  \
-         export MULTIMESH_HOME={home} PATH={bin}:$PATH\n  \
+         export MULTIMESH_HOME={home}\n  \
+         export PATH={bin}:\"$PATH\"\n  \
          {exec} kubectl multimesh status -o wide\n  \
          {exec} kubectl multimesh apply            # nothing to change\n  \
          {exec} kubectl multimesh teardown\n  \
          {exec} kubectl --context context-east-1 get pods -A\n\n\
-         Clean up:\n\n  cargo xtask lab down --name {name} && rm -r {home}\n",
-        home = home.display(),
-        bin = root().join("target/debug").display(),
+         Clean up:\n\n  cargo xtask lab down --name {name}\n",
+        home = quoted(&home.to_string_lossy()),
+        bin = quoted(&bin.to_string_lossy()),
     ));
 }

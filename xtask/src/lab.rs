@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use multimesh_lab::{Error, Lab, Options, Result, Status, programs};
 
+use crate::say::quoted;
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Install, build and fetch what the lab is made of
@@ -166,9 +168,4 @@ fn status(lab: &Lab) -> Result<ExitCode> {
 
 fn say(line: &str) {
     eprintln!("{line}");
-}
-
-/// A word for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,14 +1,15 @@
 //! `cargo xtask test`: all checks and all tiers of tests, and one closing line that counts them.
 
+use std::fmt::Display;
 use std::io::BufReader;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::Args;
-use multimesh_lab::{Lab, requirements};
+use multimesh_lab::{Cluster, Lab, requirements};
 
 use crate::lab;
-use crate::say::{cargo, fail, say};
+use crate::say::{cargo, say};
 
 /// The lab of the tests, beside the user's own.
 const LAB: &str = "test";
@@ -32,61 +33,64 @@ struct Tally {
     skipped: usize,
 }
 
-pub(crate) fn run(test: &Test) -> ExitCode {
-    match attempt(test) {
-        Ok(tally) if tally.failed == 0 => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => fail(&error),
+impl Tally {
+    /// Counts what failed without being a test that cargo counts.
+    fn fail(&mut self, count: usize, why: &dyn Display) {
+        say(&format!("error: {why}"));
+        self.failed += count;
     }
 }
 
-fn attempt(test: &Test) -> Result<Tally, String> {
+pub(crate) fn run(test: &Test) -> ExitCode {
     let started = Instant::now();
     let mut tally = Tally::default();
-    if test.filter.is_none() {
-        checks(&mut tally)?;
+    let filter = test.filter.as_deref();
+    if filter.is_none() {
+        checks(&mut tally);
     }
-    tier(&mut tally, "unit and binary", &["--workspace"], test.filter.as_deref(), None)?;
-    match requirements() {
-        Ok(()) => with_lab(test, &mut tally)?,
-        Err(missing) => without_lab(&mut tally, &missing.to_string())?,
+    tier(&mut tally, "unit and binary", &["--workspace"], filter, None);
+    lab_tiers(test, &mut tally);
+    if let Some(filter) = filter
+        && tally.passed + tally.failed + tally.skipped == 0
+    {
+        tally.fail(1, &format!("no test has a name that contains `{filter}`"));
     }
     say(&format!("\nall tiers took {} s", started.elapsed().as_secs()));
     say(&format!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped));
-    Ok(tally)
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Format, lints and the rules for dependencies; each counts as one test.
-fn checks(tally: &mut Tally) -> Result<(), String> {
+fn checks(tally: &mut Tally) {
     let lints = ["clippy", "--quiet", "--workspace", "--all-targets", "--features", "lab"];
     let mut clippy = lints.to_vec();
     clippy.extend(["--", "-D", "warnings"]);
-    check(tally, "format", &["fmt", "--all", "--check"])?;
-    check(tally, "lints", &clippy)?;
+    check(tally, "format", &["fmt", "--all", "--check"]);
+    check(tally, "lints", &clippy);
     if !answers(cargo().args(["deny", "--version"])) {
         say("installing cargo-deny (a few minutes, once)");
         let install = ["install", "--quiet", "--locked", "cargo-deny", "--version", "0.20.2"];
-        check(tally, "cargo-deny is installed", &install)?;
+        check(tally, "cargo-deny is installed", &install);
     }
-    // The database of advisories is fetched from the network, so it is a check of its own in CI.
     check(
         tally,
         "dependencies",
         &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
-    )
+    );
 }
 
-fn check(tally: &mut Tally, name: &str, arguments: &[&str]) -> Result<(), String> {
-    let status =
-        cargo().args(arguments).status().map_err(|e| format!("cargo cannot be run: {e}"))?;
-    let word = if status.success() { "ok" } else { "FAILED" };
-    say(&format!("check {name} ... {word}"));
-    if status.success() {
-        tally.passed += 1;
-    } else {
-        tally.failed += 1;
+fn check(tally: &mut Tally, name: &str, arguments: &[&str]) {
+    match cargo().args(arguments).status() {
+        Ok(status) if status.success() => {
+            say(&format!("check {name} ... ok"));
+            tally.passed += 1;
+        }
+        Ok(_) => {
+            say(&format!("check {name} ... FAILED"));
+            tally.failed += 1;
+        }
+        Err(error) => tally.fail(1, &format!("check {name}: cargo cannot be run: {error}")),
     }
-    Ok(())
 }
 
 fn answers(command: &mut Command) -> bool {
@@ -94,40 +98,86 @@ fn answers(command: &mut Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn with_lab(test: &Test, tally: &mut Tally) -> Result<(), String> {
-    say("\nthe lab: building what is missing, starting three clusters");
-    let lab = lab::start(LAB, 3, false).map_err(|e| e.to_string())?;
-    let result = LAB_TARGETS.iter().try_for_each(|target| {
-        let arguments = ["--features", "lab", "--test", target];
-        tier(tally, target, &arguments, test.filter.as_deref(), Some(&lab))
-    });
-    if test.keep_lab {
-        say(&format!("the lab is left up: `cargo xtask lab down --name {LAB}`"));
-    } else {
-        lab.down().map_err(|e| e.to_string())?;
-    }
-    result
-}
-
-/// Counts the tests that cannot run here; where everything must run, they are failures.
-fn without_lab(tally: &mut Tally, why: &str) -> Result<(), String> {
-    let required = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+/// Runs the tiers that need a lab. Where that cannot be, their tests count as skipped, or as
+/// failed if everything must run.
+fn lab_tiers(test: &Test, tally: &mut Tally) {
+    let filter = test.filter.as_deref();
+    let mut tests = Vec::new();
     for target in LAB_TARGETS {
-        let list = cargo()
-            .args(["test", "--quiet", "--features", "lab", "--test", target, "--", "--list"])
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|e| format!("cargo cannot be run: {e}"))?;
-        let list = String::from_utf8_lossy(&list.stdout).into_owned();
-        let count = list.lines().filter(|line| line.ends_with(": test")).count();
-        say(&format!("tier {target}: {count} tests skipped: {why}"));
-        if required {
-            tally.failed += count.max(1);
-        } else {
-            tally.skipped += count;
+        match list(target, filter) {
+            Ok(0) if filter.is_some() => {}
+            Ok(0) => tally.fail(1, &format!("tier {target} has no test")),
+            Ok(count) => tests.push((target, count)),
+            Err(why) => tally.fail(1, &format!("tier {target}: {why}")),
         }
     }
-    Ok(())
+    if tests.is_empty() {
+        return;
+    }
+    if let Err(missing) = requirements() {
+        let required = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+        for (target, count) in tests {
+            if required {
+                tally.fail(count, &format!("tier {target}: its {count} tests must run: {missing}"));
+            } else {
+                say(&format!("tier {target}: {count} tests skipped: {missing}"));
+                tally.skipped += count;
+            }
+        }
+        return;
+    }
+    match start_lab() {
+        Ok(lab) => {
+            for (target, _) in tests {
+                let arguments = ["--features", "lab", "--test", target];
+                tier(tally, target, &arguments, filter, Some(&lab));
+            }
+            if test.keep_lab {
+                say(&format!("the lab is left up: `cargo xtask lab down --name {LAB}`"));
+                return;
+            }
+        }
+        Err(error) => {
+            say(&format!("error: the lab `{LAB}` does not start: {error}"));
+            for (target, count) in tests {
+                tally.fail(count, &format!("tier {target}: its {count} tests have no lab"));
+            }
+        }
+    }
+    if let Err(error) = multimesh_lab::down(LAB) {
+        tally.fail(1, &format!("the lab `{LAB}` does not end: {error}"));
+    }
+}
+
+/// Starts the lab of the tests, or takes the one that was kept.
+fn start_lab() -> multimesh_lab::Result<Lab> {
+    say("\nthe lab: building what is missing, starting three clusters");
+    if let Ok(lab) = Lab::open(LAB) {
+        // Left by tests that were interrupted. One that is half gone keeps the others from leaving
+        // without an error, so what counts is the end of it.
+        let leave =
+            |cluster: &Cluster| (!cluster.has_node).then(|| lab.remove_control_plane(cluster));
+        let results: Vec<_> = lab.clusters()?.iter().filter_map(leave).collect();
+        if lab.clusters()?.iter().any(|cluster| !cluster.has_node) {
+            results.into_iter().collect::<multimesh_lab::Result<()>>()?;
+        }
+    }
+    lab::start(LAB, 3, false)
+}
+
+/// Compiles a test target and counts its tests.
+fn list(target: &str, filter: Option<&str>) -> Result<usize, String> {
+    let list = cargo()
+        .args(["test", "--quiet", "--features", "lab", "--test", target, "--", "--list"])
+        .args(filter)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| format!("cargo cannot be run: {e}"))?;
+    if !list.status.success() {
+        return Err(format!("its tests cannot be listed: cargo ended with {}", list.status));
+    }
+    let list = String::from_utf8_lossy(&list.stdout);
+    Ok(list.lines().filter(|line| line.ends_with(": test")).count())
 }
 
 /// Runs one tier and adds what cargo counted.
@@ -137,17 +187,19 @@ fn tier(
     arguments: &[&str],
     filter: Option<&str>,
     lab: Option<&Lab>,
-) -> Result<(), String> {
+) {
     say(&format!("\ntier: {name}"));
     let mut command = cargo();
     command.args(["test", "--no-fail-fast"]).args(arguments).args(filter);
     if let Some(lab) = lab {
         command.env("MULTIMESH_TEST_LAB", lab.name());
     }
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().map_err(|e| format!("cargo cannot be run: {e}"))?;
+    let mut child = match command.stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => return tally.fail(1, &format!("tier {name}: cargo cannot be run: {error}")),
+    };
     let output = child.stdout.take().map(BufReader::new);
-    let before = tally.passed + tally.failed;
+    let (passed, failed) = (tally.passed, tally.failed);
     let mut skipped = 0;
     for line in output.into_iter().flat_map(std::io::BufRead::lines).map_while(Result::ok) {
         if let Some(counts) = line.strip_prefix("test result: ") {
@@ -160,15 +212,17 @@ fn tier(
         skipped += usize::from(line.starts_with("skipped: "));
         say(&line);
     }
-    let status = child.wait().map_err(|e| format!("cargo did not end: {e}"))?;
-    // A target that does not compile, or a process that dies, counts no test as failed itself.
-    if !status.success() && tally.failed == 0 {
-        tally.failed += 1;
+    match child.wait() {
+        // A target that does not compile, or a process that dies, counts no test as failed itself.
+        Ok(status) if !status.success() && tally.failed == failed => {
+            tally.fail(1, &format!("tier {name}: cargo ended with {status}"));
+        }
+        Ok(_) if tally.passed + tally.failed == passed + failed && filter.is_none() => {
+            tally.fail(1, &format!("tier {name} ran no test"));
+        }
+        Ok(_) => {}
+        Err(error) => tally.fail(1, &format!("tier {name}: cargo did not end: {error}")),
     }
-    if tally.passed + tally.failed == before && filter.is_none() {
-        return Err(format!("tier {name} ran no test"));
-    }
-    Ok(())
 }
 
 /// The number before a word in `ok. 3 passed; 0 failed; 1 ignored; ...`.
