@@ -4,8 +4,18 @@
 //! A lab is a network and mount namespace with a bridge. Each of its clusters has an API server
 //! with controllers and a scheduler, and, unless it is a control plane only, a node that runs
 //! pods. Clusters 1 and 2 are on `network-east`, cluster 3 is on `network-west`, and pods of the
-//! one network do not reach pods of the other. Nothing outside the namespace is touched but the
-//! nodes' control groups and the settings that a kubelet changes, and `down` takes those back.
+//! one network do not reach pods of the other.
+//!
+//! This is what a lab touches outside its namespaces:
+//!
+//! - Debian packages that a node is made of are installed if they are missing, and stay.
+//! - The kernel's module `br_netfilter` is loaded, and stays.
+//! - The limit of inotify instances is raised, and kubelets set `vm.overcommit_memory`,
+//!   `kernel.panic` and the like; the last lab that ends restores them from `/run/multimesh-lab`.
+//! - Nodes have control groups `multimesh-NAME-*`; `down` removes them.
+//! - Files are kept in the lab's home, by default `~/.cache/multimesh-lab`: `down` removes those
+//!   of the lab but for an empty lock file, and leaves the built programs. Go and pip fill their
+//!   own caches.
 //!
 //! ```no_run
 //! use multimesh_lab::{Lab, Options};

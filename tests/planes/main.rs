@@ -17,6 +17,7 @@ mod foreign;
 mod identity;
 mod interrupted;
 mod istioctl;
+mod lab;
 mod rights;
 
 use std::ffi::OsString;

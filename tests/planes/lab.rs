@@ -1,0 +1,111 @@
+//! What the lab promises: to start once, and to leave nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use multimesh_lab::{Lab, Options};
+
+use crate::live::eventually;
+
+const NAME: &str = "life";
+
+/// Ends the lab whatever comes of the test.
+struct Ending;
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Err(error) = multimesh_lab::down(NAME) {
+            eprintln!("the lab `{NAME}` is left: {error}");
+        }
+    }
+}
+
+fn options() -> Options {
+    Options { name: NAME.into(), clusters: 1, control_planes_only: true, ..Options::default() }
+}
+
+/// Brings the lab up, and returns what was told meanwhile too.
+fn up() -> (Lab, Vec<String>) {
+    let mut told = Vec::new();
+    let lab = Lab::up(&options(), &mut |line| told.push(line.to_owned())).unwrap();
+    (lab, told)
+}
+
+/// The running processes whose file of that name below `/proc/PID` names the run folder, with
+/// their command lines.
+fn processes(run: &Path, file: &str) -> Vec<(String, String)> {
+    let run = run.to_str().unwrap();
+    let text = |path: PathBuf| {
+        let bytes = fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\0', " ")
+    };
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(|it| it.parse::<u32>().is_ok()))
+        // Followed by a slash or a blank, as another lab's name may begin alike.
+        .filter(|entry| {
+            let text = text(entry.path().join(file));
+            text.contains(&format!("{run}/")) || text.contains(&format!("{run} "))
+        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), text(entry.path().join("cmdline"))))
+        .collect()
+}
+
+/// The process whose command line has this.
+#[track_caller]
+fn process(run: &Path, word: &str) -> String {
+    let all = processes(run, "environ");
+    let found = all.iter().find(|(_, line)| line.contains(word));
+    found.unwrap_or_else(|| panic!("no {word} in {all:?}")).0.clone()
+}
+
+/// The control groups of all labs of this name.
+fn groups() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    let roots = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let folder = fields.next()?;
+        fields.next()?.starts_with("cgroup").then_some(folder)
+    });
+    roots
+        .flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten())
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("multimesh-life-"))
+        .collect()
+}
+
+#[test]
+fn a_lab_starts_once_and_leaves_nothing_even_when_it_broke() {
+    // What an interrupted run of this test left.
+    multimesh_lab::down(NAME).unwrap();
+    let _ending = Ending;
+    let (lab, _) = up();
+    let run = lab.kubeconfig().parent().unwrap().to_owned();
+    lab.kubectl(&lab.cluster(1).unwrap(), &["get", "namespaces"], None).unwrap();
+
+    let server = process(&run, "kube-apiserver");
+    let (_, told) = up();
+    assert!(told.iter().any(|line| line.contains("already up: 1 cluster")), "{told:?}");
+    assert_eq!(process(&run, "kube-apiserver"), server, "it was started anew");
+
+    let nodes = Options { control_planes_only: false, ..options() };
+    let refusal = Lab::up(&nodes, &mut |_| {}).unwrap_err().to_string();
+    assert!(refusal.contains("`cargo xtask lab down --name life`"), "{refusal}");
+
+    for pid in [server, process(&run, "sleep infinity")] {
+        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        eventually("the end of a killed process", || {
+            processes(&run, "environ").iter().all(|(left, _)| *left != pid)
+        });
+    }
+    assert!(!processes(&run, "cmdline").is_empty(), "something is left for `down` to end");
+    assert!(Lab::open(NAME).is_err(), "a lab without its namespaces is not up");
+
+    multimesh_lab::down(NAME).unwrap();
+    for file in ["cmdline", "environ"] {
+        assert_eq!(processes(&run, file), [], "{file}");
+    }
+    assert!(!run.exists(), "{} is left", run.display());
+    assert_eq!(groups(), [""; 0].map(PathBuf::from));
+}
