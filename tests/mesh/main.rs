@@ -11,8 +11,12 @@
 #[expect(dead_code, reason = "the other tier uses more of it")]
 mod live;
 
+mod cleanup;
 mod secrets;
+mod seed;
 mod story;
+mod traces;
+mod traffic;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
