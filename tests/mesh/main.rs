@@ -12,6 +12,7 @@
 mod live;
 
 mod cleanup;
+mod gateways;
 mod secrets;
 mod seed;
 mod story;
