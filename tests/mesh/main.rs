@@ -11,8 +11,13 @@
 #[expect(dead_code, reason = "the other tier uses more of it")]
 mod live;
 
+mod cleanup;
+mod gateways;
 mod secrets;
+mod seed;
 mod story;
+mod traces;
+mod traffic;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -13,11 +13,6 @@ fn a_dead_cluster_costs_the_others_nothing_and_is_finished_by_the_next_run() {
     planes.write(
         "m",
         "base.yaml",
-        &format!("{}  # changed\n", multimesh_lab::MESH_BASE.trim_end()),
-    );
-    planes.write(
-        "m",
-        "base.yaml",
         &multimesh_lab::MESH_BASE
             .replace("accessLogFile: /dev/stdout", "accessLogFile: /dev/stderr"),
     );

@@ -1,5 +1,7 @@
 //! Never the wrong cluster.
 
+mod membership;
+
 use crate::Planes;
 
 #[test]

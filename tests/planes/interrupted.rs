@@ -1,38 +1,71 @@
 //! Runs that end in the middle.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-use std::time::Instant;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::Planes;
 use crate::live::Run;
 
-/// Starts an apply and waits until it prints this.
-fn start_until(planes: &Planes, text: &str) -> (Child, BufReader<std::process::ChildStderr>) {
-    let mut child = planes
-        .command(&["apply", "--wait=false"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains(text) {
-        line.clear();
-        assert!(stderr.read_line(&mut line).unwrap() > 0, "the run ended before {text:?}");
+/// How long an apply may take to reach any of its steps.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A run under way, which ends with the test at the latest.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    (child, stderr)
+}
+
+impl Running {
+    /// Starts an apply and waits until it prints this.
+    fn start_until(planes: &Planes, text: &str) -> Self {
+        let mut command = planes.command(&["apply", "--wait=false"]);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut run = Self(command.spawn().unwrap());
+        let stderr = BufReader::new(run.0.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // It reads to the end, so that a full pipe never stops the run.
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let end = Instant::now() + LIMIT;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return run,
+                Ok(_) => {}
+                Err(why) => panic!("the run did not print {text:?}: {why}"),
+            }
+        }
+    }
+
+    /// Sends the signal of Ctrl-C; gives how the run ended, within two seconds.
+    fn interrupt(mut self) -> ExitStatus {
+        let pid = self.0.id().to_string();
+        let kill = std::process::Command::new("kill").args(["-INT", &pid]).status();
+        assert!(kill.unwrap().success());
+        let interrupted = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(interrupted.elapsed().as_secs() < 2, "it goes on after Ctrl-C");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 #[test]
 fn ctrl_c_ends_at_once_and_the_next_run_finishes() {
     let planes = Planes::start(2);
-    let (mut child, _stderr) = start_until(&planes, "writing accounts");
-    let interrupted = Instant::now();
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let status = child.wait().unwrap();
-    assert!(interrupted.elapsed().as_secs() < 2, "{:?}", interrupted.elapsed());
+    let status = Running::start_until(&planes, "writing accounts").interrupt();
     assert_eq!(status.code(), Some(130));
     planes.apply(&[]).expect(0).says("applied to 2 clusters");
     planes.apply(&[]).expect(0).says("nothing to change");
@@ -42,16 +75,12 @@ fn ctrl_c_ends_at_once_and_the_next_run_finishes() {
 fn a_killed_run_is_finished_by_the_next_one() {
     let planes = Planes::start(2);
     for text in ["creating the namespace", "writing accounts", "installing istiod"] {
-        let (mut child, _stderr) = start_until(&planes, text);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(Running::start_until(&planes, text));
         let torn = Run::of(&planes.command(&["teardown", "--yes"]).output().unwrap());
         torn.expect(0);
         assert!(planes.is_untouched(0) && planes.is_untouched(1), "after {text:?}");
     }
-    let (mut child, _stderr) = start_until(&planes, "installing istiod");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(Running::start_until(&planes, "installing istiod"));
     planes.apply(&[]).expect(0).says("applied to 2 clusters");
     assert_eq!((planes.links(0).len(), planes.links(1).len()), (1, 1));
     planes.apply(&[]).expect(0).says("nothing to change");
