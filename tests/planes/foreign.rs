@@ -1,5 +1,12 @@
 //! What somebody else made is neither overwritten nor deleted.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use multimesh::pki::{Store, issue};
+use multimesh_lab::programs;
+use serde_json::json;
+
 use crate::Planes;
 
 const ROOT: &str = include_str!("../fixtures/seed-workdir/certs/root-cert.pem");
@@ -145,4 +152,84 @@ fn what_somebody_changed_is_put_right_or_told() {
         ],
     );
     planes.apply(&[]).expect(1).says("belongs to the mesh `other`");
+}
+
+/// The Deployment of an istiod that somebody else installed, which calls its cluster so.
+fn istiod_named(cluster: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: istiod, namespace: istio-system, labels: {{app: istiod}}}}
+spec:
+  selector: {{matchLabels: {{app: istiod}}}}
+  template:
+    metadata: {{labels: {{app: istiod}}}}
+    spec:
+      containers:
+      - name: discovery
+        image: docker.io/istio/pilot:{}
+        env: [{{name: CLUSTER_ID, value: '{cluster}'}}]
+",
+        programs::ISTIO_VERSION
+    )
+}
+
+#[test]
+fn an_existing_istiod_joins_when_it_fits_and_stays_as_it_is() {
+    let planes = Planes::start(2);
+    let [own, theirs] = [&planes.clusters[0].context, &planes.clusters[1].context];
+    let topology = format!(
+        "mesh_id: m\ncontexts:\n  {own}: {{network: flat}}\n  {theirs}: {{network: flat, control_plane: existing}}\n"
+    );
+    planes.run(&["init", "--mesh-id", "m"]).expect(0);
+    planes.write("m", "topology.yaml", &topology);
+    planes.apply(&[]).expect(1).says(theirs).says("has no istiod in the namespace istio-system");
+
+    planes.kubectl(1, &["create", "namespace", "istio-system"]);
+    apply_object(&planes, 1, &istiod_named("other"));
+    planes
+        .apply(&[])
+        .expect(1)
+        .says("its istiod calls the cluster `other`")
+        .says(&format!("hint: say `cluster: other` under `{theirs}`"));
+    apply_object(&planes, 1, &istiod_named("Kubernetes"));
+    planes.apply(&[]).expect(1).says(&format!("multiCluster.clusterName: {theirs}"));
+    apply_object(&planes, 1, &istiod_named(theirs));
+    planes.apply(&[]).expect(1).says("signs with a root of its own").says("hint:");
+    assert!(planes.is_untouched(0) && planes.is_untouched(1));
+
+    let root = Store::open(planes.mesh("m").join("certs")).root().unwrap().unwrap();
+    let cacerts = issue::intermediate(&root, theirs, "istio-system", Timestamp::now()).unwrap();
+    let data: BTreeMap<&str, &str> = cacerts.entries().into_iter().collect();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": "cacerts", "namespace": "istio-system" },
+        "stringData": data,
+    });
+    apply_object(&planes, 1, &secret.to_string());
+    let reader = "istio-reader-service-account";
+    planes.kubectl(1, &["create", "serviceaccount", reader, "-n", "istio-system"]);
+    let theirs_now = || {
+        let object = |kind: &str, name: &str, fields: &str| {
+            let path = format!("jsonpath={fields}");
+            planes.kubectl(1, &["get", kind, name, "-n", "istio-system", "-o", &path])
+        };
+        [
+            object("deployment", "istiod", "{.metadata.generation} {.metadata.labels}"),
+            object("secret", "cacerts", "{.metadata} {.data}"),
+            object("serviceaccount", reader, "{.metadata}"),
+        ]
+    };
+    let before = theirs_now();
+    planes.apply(&[]).expect(0).says("cacerts was made by somebody else").says("it is kept");
+    assert_eq!((planes.links(0).len(), planes.links(1).len()), (1, 1));
+    assert!(!planes.is_untouched(1));
+    planes.apply(&[]).expect(0).says("nothing to change in 2 clusters");
+    assert_eq!(theirs_now(), before);
+
+    planes.run(&["teardown", "--yes"]).expect(0);
+    assert!(planes.is_untouched(0) && planes.is_untouched(1));
+    assert!(planes.links(1).is_empty());
+    assert_eq!(theirs_now(), before);
 }
