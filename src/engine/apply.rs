@@ -91,14 +91,11 @@ pub async fn apply(
     let contexts: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
     events.emit(Event::Started { contexts });
     let cache = local.home.cache();
-    let render = async {
-        let istioctl = Istioctl::find(options.istioctl.as_deref(), &cache).await?;
-        let rendered = render_all(local, &istioctl, &base).await?;
-        Ok::<_, Failure>((istioctl, rendered))
-    };
+    let istioctl = Istioctl::find(options.istioctl.as_deref(), &cache).await?;
+    let render = render_all(local, &istioctl, &base);
     let reach = reach_all(local, options, true, events);
     // What istioctl refuses is told at once, and before anything that a cluster says.
-    let ((istioctl, rendered), fleet) = futures::try_join!(render, reach.map(Ok))?;
+    let (fleet, rendered) = futures::try_join!(reach.map(Ok), render)?;
     let fleet = fleet?;
     policy::check(local, &fleet.reached, &istioctl.version)?;
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);

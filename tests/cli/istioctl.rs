@@ -49,7 +49,6 @@ fn one_that_is_too_old_is_told_at_once() {
     assert!(started.elapsed() < Duration::from_secs(5), "it waited for the cluster");
     assert_snapshot!(run.told(), @r#"
 exit 1
-[seconds] east  reading what is there
 error: istioctl 1.28.3 ([dir]/bin/istioctl) is too old: Istio 1.29 is the oldest that works
 hint: install a newer istioctl, or name another: `--istioctl <path>`
 "#);
@@ -61,7 +60,6 @@ fn one_that_is_something_else() {
     sandbox.istioctl("echo hello\n");
     assert_snapshot!(refused(&sandbox, &["apply"]).expect(1).told(), @r#"
 exit 1
-[seconds] east  reading what is there
 error: [dir]/bin/istioctl does not tell its version
 hint: see what it says: `[dir]/bin/istioctl version --remote=false`
 "#);
