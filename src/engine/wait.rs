@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn only_a_proxy_image_is_injection() {
         let with = |image: &str| json!({ "spec": { "containers": [{ "image": image }] } });
-        assert!(is_injected(&with("docker.io/istio/proxyv2:1.31.0")));
+        assert!(is_injected(&with("localhost/istio/proxyv2:1.31.0")));
         assert!(!is_injected(&with("auto")));
     }
 }

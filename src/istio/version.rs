@@ -92,7 +92,7 @@ mod tests {
             ] } } } })
         };
         let of = |image: &str| of_istiod(&with(image));
-        assert_eq!(of("docker.io/istio/pilot:1.31.0").as_deref(), Some("1.31.0"));
+        assert_eq!(of("localhost/istio/pilot:1.31.0").as_deref(), Some("1.31.0"));
         assert_eq!(of("r:5000/pilot:1.31.0-distroless@sha256:ab").as_deref(), Some("1.31.0"));
         assert_eq!(of("r:5000/pilot"), None);
     }

@@ -61,7 +61,7 @@ spec:
   selector: {matchLabels: {app: istiod}}
   template:
     metadata: {labels: {app: istiod}}
-    spec: {containers: [{name: discovery, image: 'docker.io/istio/pilot:1.30.2'}]}
+    spec: {containers: [{name: discovery, image: 'localhost/istio/pilot:1.30.2'}]}
 ",
     );
     planes
@@ -167,7 +167,7 @@ spec:
     spec:
       containers:
       - name: discovery
-        image: docker.io/istio/pilot:{}
+        image: localhost/istio/pilot:{}
         env: [{{name: CLUSTER_ID, value: '{cluster}'}}]
 ",
         programs::ISTIO_VERSION

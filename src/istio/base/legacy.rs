@@ -88,9 +88,14 @@ pub(super) fn convert(root: &mut Node, notes: &mut Notes) {
         drop_value(root, &["spec", "profile"], "the `sds` profile became `default`", notes);
     }
     if let Some(entry) = super::find(root, &["spec", "hub"])
-        && matches!(&entry.node.value, Value::Text(hub) if hub.starts_with("gcr.io/istio-release"))
+        && matches!(&entry.node.value, Value::Text(hub) if hub.ends_with("/istio-release"))
     {
-        drop_value(root, &["spec", "hub"], "Istio's images have left that registry", notes);
+        drop_value(
+            root,
+            &["spec", "hub"],
+            "the images of Istio 1.4 are not those that are installed",
+            notes,
+        );
     }
 }
 

@@ -94,7 +94,7 @@ fn what_still_exists_survives_the_conversion() {
 
     let base = load(
         "apiVersion: install.istio.io/v1alpha2\nkind: IstioControlPlane\nspec:\n  profile: sds\n  \
-         hub: gcr.io/istio-release\n",
+         hub: example.com/istio-release\n",
     )
     .unwrap();
     assert_eq!(base.operator["spec"], json!({}));

@@ -186,7 +186,7 @@ fn good(local: &Local, site: &Site, root: &Root, now: Timestamp) -> Look {
         parent: Some(Some(json!({ "data": { "mesh_id": "shop" } }))),
         cacerts: Some(Some(cacerts_secret(&cacerts))),
         remote_secrets: Some(peers.into_iter().map(remote).collect()),
-        istiods: Some(vec![deployment("istiod", "docker.io/istio/pilot:1.31.0")]),
+        istiods: Some(vec![deployment("istiod", "localhost/istio/pilot:1.31.0")]),
         pods: Some(Vec::new()),
         replicas: vec![Replica {
             pod: "istiod-0".into(),
