@@ -49,7 +49,7 @@ impl Progress {
             View::Live { bars, lines, width } => {
                 let line = lines
                     .entry(context.to_owned())
-                    .or_insert_with(|| bars.add(spinner(context, *width)));
+                    .or_insert_with(|| spinner(bars, context, *width));
                 let colored = self.ui.colored();
                 let text = if colored { tone.paint(text) } else { text.to_owned() };
                 if over {
@@ -84,7 +84,7 @@ impl Progress {
             View::Live { bars, lines, width } => {
                 *width = widest;
                 for context in contexts {
-                    lines.insert(context.clone(), bars.add(spinner(context, widest)));
+                    lines.insert(context.clone(), spinner(bars, context, widest));
                 }
             }
             View::Plain { width, .. } => *width = widest,
@@ -111,9 +111,11 @@ impl Sink for Progress {
     }
 }
 
-fn spinner(context: &str, width: usize) -> ProgressBar {
+fn spinner(bars: &MultiProgress, context: &str, width: usize) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_prefix(format!("{context:width$}"));
     bar.set_style(style("{spinner}"));
+    // It ticks only as one of the lines: before, it would draw a line of its own.
+    let bar = bars.add(bar);
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
