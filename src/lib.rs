@@ -7,6 +7,7 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod files;
+mod hex;
 pub mod istio;
 pub mod kube;
 pub mod pki;

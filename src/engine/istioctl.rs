@@ -14,10 +14,10 @@ use tokio::process::Command;
 use super::home::cause;
 use crate::error::Failure;
 use crate::files;
+use crate::hex::hex;
 use crate::istio::operator::{self, Variant};
 use crate::istio::{manifest, version};
 use crate::kube::quote;
-use crate::plan::object::hex;
 
 /// How long one run of istioctl may take: it renders in well under a second.
 const LIMIT: Duration = Duration::from_secs(60);

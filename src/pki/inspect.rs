@@ -1,7 +1,5 @@
 //! Reading certificates.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use x509_parser::certificate::X509Certificate;
@@ -14,6 +12,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::Error;
+use crate::hex::hex;
 
 /// What is worth knowing of an X.509 certificate. Two are equal when they are the same certificate.
 #[derive(Debug, Clone)]
@@ -200,13 +199,6 @@ fn key_algorithm(certificate: &X509Certificate<'_>) -> String {
         }
         _ => key.algorithm.algorithm.to_id_string(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
+
 /// The name of the apply set's parent, a ConfigMap in the namespace of the control plane.
 pub const PARENT: &str = "kubectl-multimesh";
 /// The label of an apply set's members (kubectl: `pkg/cmd/apply/applyset.go`).
@@ -110,16 +112,6 @@ pub fn stamp(object: &mut Value) {
 fn digest(object: &Value) -> String {
     let digest = Sha256::digest(object.to_string().as_bytes());
     hex(&digest[..16])
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(u32::from(nibble), 16));
-        }
-        text
-    })
 }
 
 #[cfg(test)]

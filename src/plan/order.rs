@@ -23,16 +23,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// All steps in order.
-    pub const ALL: [Self; 6] = [
-        Self::Ground,
-        Self::Foundation,
-        Self::Definitions,
-        Self::ControlPlane,
-        Self::Gateways,
-        Self::Routing,
-    ];
-
     /// The step in which an object is sent.
     pub fn of(object: &Value) -> Self {
         match object["kind"].as_str().unwrap_or_default() {

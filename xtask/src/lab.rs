@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use multimesh_lab::{Error, Lab, Options, Result, Status, programs};
 
-use crate::say::quoted;
+use crate::say::{quoted, say};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -80,7 +80,7 @@ fn attempt(command: Command) -> Result<ExitCode> {
             println!("built: {}", built.bin().display());
         }
         Command::Up(up) => {
-            let lab = up_with_agent(&up)?;
+            let lab = start(&up.name.name, up.clusters, up.control_planes_only)?;
             println!("{}", lab.kubeconfig().display());
         }
         Command::Down(Name { name }) => {
@@ -97,10 +97,6 @@ fn attempt(command: Command) -> Result<ExitCode> {
         Command::Agent(Name { name }) => multimesh_lab::serve_load_balancers(&name)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn up_with_agent(up: &Up) -> Result<Lab> {
-    start(&up.name.name, up.clusters, up.control_planes_only)
 }
 
 /// Starts a lab whose load balancers this program serves.
@@ -164,8 +160,4 @@ fn status(lab: &Lab) -> Result<ExitCode> {
         say(&format!("not running: {}", dead.join(", ")));
     }
     Ok(ExitCode::FAILURE)
-}
-
-fn say(line: &str) {
-    eprintln!("{line}");
 }
