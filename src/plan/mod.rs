@@ -8,4 +8,5 @@ pub mod desired;
 pub mod leftover;
 pub mod object;
 pub mod order;
+pub mod outline;
 pub mod removal;
