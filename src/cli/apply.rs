@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::writing::Writing;
 use crate::engine::apply::{Outcome, Wishes, apply};
 use crate::engine::event::Events;
 use crate::engine::local::Local;
@@ -35,11 +36,13 @@ pub(super) struct ApplyArgs {
     #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME",
           value_parser = super::global::given)]
     org: Option<String>,
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// Runs `apply`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exit, Failure> {
-    let options = global.options();
+    let options = args.writing.options("apply", global);
     // What is wrong in the files is told before the lock leaves a trace.
     let local = Local::load(&options)?;
     local.check()?;

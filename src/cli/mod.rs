@@ -5,6 +5,7 @@ mod global;
 mod init;
 mod status;
 mod teardown;
+mod writing;
 
 use std::ffi::OsString;
 

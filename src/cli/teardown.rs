@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::writing::Writing;
 use crate::engine::event::Events;
 use crate::engine::local::Local;
 use crate::engine::teardown::{self, Outcome, Survey};
@@ -31,11 +32,13 @@ pub(super) struct TeardownArgs {
     /// Only show what would go and what would stay
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// Runs `teardown`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<Exit, Failure> {
-    let options = global.options();
+    let options = args.writing.options("teardown", global);
     if !args.yes && !args.dry_run && !ui.interactive() {
         let same_run = options.same_run(options.choice.mesh.as_deref().unwrap_or_default());
         return Err(Failure::usage(

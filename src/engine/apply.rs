@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::connect::{Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::identity;
 use super::istioctl::Istioctl;
 use super::links::Exchange;
 use super::local::{Local, Options, Site};
@@ -97,12 +98,13 @@ pub async fn apply(
     // What istioctl refuses is told at once, and before anything that a cluster says.
     let (fleet, rendered) = futures::try_join!(reach.map(Ok), render)?;
     let fleet = fleet?;
-    policy::check(local, &fleet.reached, &istioctl.version)?;
+    policy::check(local, options, &fleet.reached, &istioctl.version)?;
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    for text in trust.notes.iter().cloned().chain(unlinked(local, &observed)) {
+    let notes = identity::notes(local, &fleet.reached);
+    for text in notes.into_iter().chain(trust.notes.clone()).chain(unlinked(local, &observed)) {
         events.emit(Event::Note { text });
     }
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
@@ -343,6 +345,7 @@ fn record(reached: &Reached<'_>, istio: &str) -> Record {
         network: site.member.network.to_string(),
         namespace: site.namespace().to_owned(),
         server: site.entry.server.clone(),
+        ca: Some(reached.cluster.authorities().to_vec()),
         istio: Some(istio.to_owned()),
     }
 }

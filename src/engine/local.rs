@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{self, Choice, Home};
+use super::identity;
 use super::state::State;
 use super::trust;
 use crate::error::Failure;
@@ -37,6 +38,12 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Whether nothing may be asked, by exec plugins either.
     pub no_input: bool,
+    /// The command that is run, as in `apply`.
+    pub command: &'static str,
+    /// The contexts that may lead to another cluster than at the last apply.
+    pub accept_identity: Vec<String>,
+    /// How long to wait for another run that works on the same.
+    pub wait_lock: Duration,
 }
 
 impl Options {
@@ -170,7 +177,9 @@ impl Local {
                 Ok(Site { member, cluster, entry, selected, overlay })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
-        Ok(Self { home, topology, sites, kubeconfig, state })
+        let local = Self { home, topology, sites, kubeconfig, state };
+        identity::check_accepted(&local, options)?;
+        Ok(local)
     }
 
     /// The members that this run works on.

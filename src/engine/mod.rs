@@ -5,6 +5,7 @@ pub mod connect;
 pub mod event;
 mod fleet;
 pub mod home;
+mod identity;
 pub mod init;
 pub mod istioctl;
 mod links;

@@ -14,6 +14,7 @@ use self::demolition::Demolition;
 use super::connect::{Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
+use super::identity;
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
@@ -108,9 +109,12 @@ pub async fn survey<'a>(
     );
     let fleet = fleet?;
     let (reached, renamed) = unify(local, fleet.reached);
-    policy::check_identity(local, &reached)?;
+    identity::check(local, options, &reached)?;
     policy::join(reached.iter().filter_map(|r| check_owner(local, r).err()).collect())
         .map_or(Ok(()), Err)?;
+    for text in identity::notes(local, &reached) {
+        events.emit(Event::Note { text });
+    }
     let looks = reached.into_iter().map(|reached| async {
         let site = reached.site;
         let removal = look::look(&reached.cluster, site.namespace(), &reached.seen).await;
@@ -131,7 +135,7 @@ pub async fn survey<'a>(
         check_rights(&clusters).await?;
     }
     let names: BTreeSet<String> = clusters.iter().flat_map(|c| cluster_names(&c.reached)).collect();
-    let (peers, unreached) = links::decide(local, beside, &names);
+    let (peers, unreached) = links::decide(local, options, beside, &names);
     failed.extend(unreached);
     failed.extend(unreachable_records(local, options, &clusters, &renamed));
     let failed = in_order(local, failed);
@@ -181,6 +185,20 @@ fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
         None => look::configured_mesh(seen),
     };
     match mesh.filter(|mesh| *mesh != local.topology.mesh_id.as_ref()) {
+        // Labels alone do not say whose mesh it is.
+        None if identity::former(local, context, &seen.uid).is_some()
+            && seen.mesh_id().is_none()
+            && !seen.ours.is_empty() =>
+        {
+            Err(Failure::new(format!(
+                "`{context}` is another cluster than at the last apply, and no ConfigMap {}/{} there \
+                 says that what it holds is of the mesh `{}`; nothing there is deleted",
+                site.namespace(),
+                crate::plan::object::PARENT,
+                local.topology.mesh_id
+            ))
+            .hint(without))
+        }
         None => Ok(()),
         Some(mesh) => Err(Failure::new(format!(
             "`{context}` belongs to the mesh `{mesh}`, not to `{}`; nothing there is deleted",

@@ -102,6 +102,11 @@ impl Cluster {
         self.inner.recipe.authority.as_deref()
     }
 
+    /// The fingerprints of those certificates, see [`super::Kubeconfig::authorities`].
+    pub fn authorities(&self) -> &[String] {
+        &self.inner.recipe.authorities
+    }
+
     /// The proxy on the way to the API server, without user and password.
     pub fn proxy(&self) -> Option<&str> {
         self.inner.recipe.proxy.as_deref()

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::engine::connect::connect;
 use crate::engine::event::{Event, Events};
 use crate::engine::fleet::{self, REQUESTS};
+use crate::engine::identity;
 use crate::engine::local::{Local, Options, Site};
 use crate::engine::observe::{Observed, observe};
 use crate::error::Failure;
@@ -50,6 +51,7 @@ pub(super) async fn reach<'a>(
 /// hold some.
 pub(super) fn decide<'a>(
     local: &Local,
+    options: &Options,
     beside: Vec<Beside<'a>>,
     names: &BTreeSet<String>,
 ) -> (Vec<Peer<'a>>, Vec<(String, Failure)>) {
@@ -57,7 +59,7 @@ pub(super) fn decide<'a>(
     let mut failed = Vec::new();
     for Beside { site, found } in beside {
         let checked = found.and_then(|(cluster, seen)| {
-            check(local, site, &seen)?;
+            check(local, options, site, &seen)?;
             Ok((cluster, seen))
         });
         match checked {
@@ -77,18 +79,12 @@ pub(super) fn decide<'a>(
 }
 
 /// A cluster of another mesh, or another cluster than it was, is not touched.
-fn check(local: &Local, site: &Site, seen: &Observed) -> Result<(), Failure> {
+fn check(local: &Local, options: &Options, site: &Site, seen: &Observed) -> Result<(), Failure> {
     let context = site.context();
     if let Some(mesh) = seen.mesh_id().filter(|mesh| *mesh != local.topology.mesh_id.as_ref()) {
         return Err(Failure::new(format!("`{context}` belongs to the mesh `{mesh}`")));
     }
-    match local.state.contexts.get(context) {
-        Some(record) if record.uid != seen.uid => Err(Failure::new(format!(
-            "`{context}` is not the cluster that it was at the last apply"
-        ))
-        .hint("point the context to the right cluster in your kubeconfig")),
-        _ => Ok(()),
-    }
+    identity::check_uid(local, options, site, &seen.uid)
 }
 
 /// The tool's own remote secrets for clusters of these names.
