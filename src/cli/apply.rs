@@ -5,13 +5,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
-use super::writing::Writing;
+use super::writing::{self, Writing};
 use crate::engine::apply::{Outcome, Wishes, apply};
 use crate::engine::event::Events;
+use crate::engine::lease::Leases;
 use crate::engine::local::Local;
 use crate::engine::status;
 use crate::error::{Exit, Failure};
-use crate::files::Lock;
 use crate::ui::progress::Progress;
 use crate::ui::{Tone, Ui, count};
 
@@ -41,18 +41,23 @@ pub(super) struct ApplyArgs {
 }
 
 /// Runs `apply`.
-pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    ui: Ui,
+    global: &Global,
+    args: &ApplyArgs,
+    leases: Leases,
+) -> Result<Exit, Failure> {
     let options = args.writing.options("apply", global);
     // What is wrong in the files is told before the lock leaves a trace.
     let local = Local::load(&options)?;
     local.check()?;
-    let _lock = Lock::acquire(&local.home.dir)?;
+    let _lock = writing::lock(ui, &local, &options, &leases).await?;
     let mut local = Local::load(&options)?;
     let wishes =
         Wishes { organization: args.org.clone(), wait: args.wait, force: args.force_conflicts };
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
-    let outcome = apply(&mut local, &options, &wishes, &events).await;
+    let outcome = apply(&mut local, &options, &wishes, &leases, &events).await;
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(failure) => {

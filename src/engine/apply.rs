@@ -14,6 +14,7 @@ use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::identity;
 use super::istioctl::Istioctl;
+use super::lease::Leases;
 use super::links::Exchange;
 use super::local::{Local, Options, Site};
 use super::observe::Observed;
@@ -84,6 +85,7 @@ pub async fn apply(
     local: &mut Local,
     options: &Options,
     wishes: &Wishes,
+    leases: &Leases,
     events: &Events,
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
@@ -125,7 +127,7 @@ pub async fn apply(
         (work.reached.site.context().to_owned(), record(work.reached, &istioctl.version))
     }));
     state.save(&local.home.state())?;
-    let mut results = roll_out(local, options, wishes, events, work).await;
+    let mut results = roll_out(local, options, wishes, leases, events, work).await;
     results.extend(failed.into_iter().map(|(context, failure)| (context, Err(failure))));
     let connections = fleet.reached.iter();
     let connections =
@@ -292,6 +294,7 @@ async fn roll_out(
     local: &Local,
     options: &Options,
     wishes: &Wishes,
+    leases: &Leases,
     events: &Events,
     work: Vec<Work<'_>>,
 ) -> BTreeMap<String, Result<Written, Failure>> {
@@ -311,11 +314,13 @@ async fn roll_out(
                 peers: local.peers_of(site),
                 exchange,
                 manner,
+                leases,
                 events,
                 turns,
             };
             let context = site.context().to_owned();
-            let result = rollout.run().await;
+            let (cluster, seen) = (&work.reached.cluster, &work.reached.seen);
+            let result = leases.while_writing(cluster, seen, rollout.run()).await;
             events.emit(match &result {
                 Ok(written) => Event::Finished { context: context.clone(), what: tell(*written) },
                 Err(failure) => {

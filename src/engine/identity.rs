@@ -195,7 +195,9 @@ mod tests {
             identity.to_string(),
             "https://10.0.0.1:6443, UID u1, CA abababababababab+cdcdcdcdcdcdcdcd"
         );
-        (identity.uid, identity.ca) = (None, Some(&[]));
+        let none: [String; 0] = [];
+        identity.uid = None;
+        identity.ca = Some(&none);
         assert_eq!(identity.to_string(), "https://10.0.0.1:6443, UID not asked for, no CA");
         identity.ca = None;
         assert!(identity.to_string().ends_with("CA not recorded"));

@@ -8,6 +8,7 @@ pub mod home;
 mod identity;
 pub mod init;
 pub mod istioctl;
+pub mod lease;
 mod links;
 pub mod local;
 mod observe;

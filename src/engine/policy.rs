@@ -13,7 +13,7 @@ use crate::kube::{self, Access, Cluster};
 use crate::plan::object::{self, Key};
 
 /// The rights that an apply and a teardown need, as (group, resource).
-const RESOURCES: [(&str, &str); 17] = [
+const RESOURCES: [(&str, &str); 18] = [
     ("", "namespaces"),
     ("", "serviceaccounts"),
     ("", "configmaps"),
@@ -31,6 +31,7 @@ const RESOURCES: [(&str, &str); 17] = [
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("networking.istio.io", "gateways"),
+    ("coordination.k8s.io", "leases"),
 ];
 const VERBS: [&str; 5] = ["get", "list", "create", "patch", "delete"];
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::lease::Leases;
 use super::links::{self, CloseOnDrop, Exchange};
 use super::local::Site;
 use super::observe::Observed;
@@ -74,6 +75,8 @@ pub(super) struct Rollout<'a> {
     pub exchange: &'a Exchange,
     /// How to go about it.
     pub manner: Manner,
+    /// The leases of the run.
+    pub leases: &'a Leases,
     /// Where events go.
     pub events: &'a Events,
     /// How many clusters are written to at once.
@@ -205,6 +208,10 @@ impl Rollout<'_> {
     }
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
+        // The lease lives in the namespace.
+        if change.verb != Verb::Create || change.object["kind"] != "Namespace" {
+            self.leases.ensure(self.cluster, self.site.namespace(), self.seen).await?;
+        }
         let apply = Apply { force: self.manner.force, dry_run: false };
         let cluster = self.cluster.with_deadline(WRITE_LIMIT);
         let end = Instant::now() + KIND_LIMIT;

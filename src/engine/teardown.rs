@@ -15,6 +15,7 @@ use super::connect::{Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
 use super::identity;
+use super::lease::{Leases, Place};
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
@@ -285,38 +286,57 @@ pub async fn carry_out(
     survey: Survey<'_>,
     local: &Local,
     options: &Options,
+    leases: &Leases,
     events: &Events,
-) -> Outcome {
+) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let busy = survey.clusters.iter().filter(|c| !c.removal.is_nothing()).map(Planned::context);
     let contexts = busy.chain(survey.peers.iter().map(Peer::context));
     events.emit(Event::Started { contexts: contexts.map(str::to_owned).collect() });
+    let clusters = survey.clusters.iter().filter(|c| !c.removal.is_nothing());
+    let places = clusters.map(|c| Place::of(&c.reached.cluster, c.namespace(), &c.reached.seen));
+    let places = places.chain(survey.peers.iter().map(Peer::place)).flatten();
+    let refused = &leases.take_all(&places.collect::<Vec<_>>(), events).await?.refused;
     let clears = survey.clusters.iter().map(|planned| async move {
         let context = planned.context().to_owned();
+        let Reached { cluster, seen, .. } = &planned.reached;
         if planned.removal.is_nothing() {
+            if let Err(failure) = leases.sweep(cluster, seen).await {
+                return (context, Err(failure));
+            }
             return (context, Ok(Cleared { deleted: 0, stays: planned.removal.stays.clone() }));
         }
-        let result = Box::pin(clear(planned, local, options, events)).await;
+        let clear = Box::pin(async {
+            match refused.get(&context) {
+                Some(failure) => Err(failure.clone()),
+                None => clear(planned, local, options, leases, events).await,
+            }
+        });
+        let result = leases.while_writing(cluster, seen, clear).await;
         let what = |cleared: &Cleared| format!("{} deleted, nothing is left", cleared.deleted);
         tell(events, &context, result.as_ref().map(what));
         (context, result)
     });
     let cuts = survey.peers.iter().map(|peer| async move {
-        let result = peer.cut(events).await;
         let context = peer.context().to_owned();
+        let result = match refused.get(&context) {
+            Some(failure) => Err(failure.clone()),
+            None => peer.cut(leases, events).await,
+        };
         tell(events, &context, result.as_ref().map(|links| format!("links removed: {links}")));
         (context, result)
     });
     let (mut clusters, peers) =
         futures::join!(fleet::all(options.parallel, clears), fleet::all(options.parallel, cuts));
     clusters.extend(survey.failed.into_iter().map(|(context, failure)| (context, Err(failure))));
-    Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed }
+    Ok(Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed })
 }
 
 async fn clear(
     planned: &Planned<'_>,
     local: &Local,
     options: &Options,
+    leases: &Leases,
     events: &Events,
 ) -> Result<Cleared, Failure> {
     let demolition = Demolition {
@@ -325,6 +345,7 @@ async fn clear(
         mesh_id: local.topology.mesh_id.as_ref(),
         limit: options.timeout,
         deadline: tokio::time::Instant::now() + options.timeout,
+        leases,
         events,
     };
     demolition.run().await

@@ -219,6 +219,12 @@ impl Cluster {
         Call { context: self.context().to_owned(), server: self.server().to_owned(), verb, object }
     }
 
+    /// The error for an answer that is not what an API server sends.
+    pub(crate) fn garbled(&self, verb: &'static str, object: &str, reason: &str) -> Error {
+        let call = Box::new(self.call(verb, object.to_owned()));
+        Error::Garbled { call, reason: reason.to_owned() }
+    }
+
     /// The client, with a credential that has not expired.
     pub(super) async fn client(&self) -> Result<(Client, Option<Arc<Credential>>), Error> {
         let expired = {

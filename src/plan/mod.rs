@@ -5,6 +5,7 @@ pub mod change;
 pub mod compare;
 pub mod contents;
 pub mod desired;
+pub mod lease;
 pub mod leftover;
 pub mod object;
 pub mod order;

@@ -110,7 +110,7 @@ hint: a mesh ID cannot be changed in place: give each mesh a directory of its ow
 #[test]
 fn a_directory_that_another_run_works_on() {
     let sandbox = shop(&three_contexts(), ONE);
-    let _lock = Lock::acquire(&sandbox.mesh("shop")).unwrap();
+    let _lock = Lock::acquire(&sandbox.mesh("shop"), "apply").unwrap();
     assert_snapshot!(refused(&sandbox, &["apply"]).expect(1).told(), @r#"
 exit 1
 error: `[dir]/home/.config/multimesh/shop` is in use by process [pid], since [time]

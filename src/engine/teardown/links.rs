@@ -8,6 +8,7 @@ use crate::engine::connect::connect;
 use crate::engine::event::{Event, Events};
 use crate::engine::fleet::{self, REQUESTS};
 use crate::engine::identity;
+use crate::engine::lease::{Leases, Place};
 use crate::engine::local::{Local, Options, Site};
 use crate::engine::observe::{Observed, observe};
 use crate::error::Failure;
@@ -19,6 +20,7 @@ use crate::plan::object::{Key, label};
 pub struct Peer<'a> {
     site: &'a Site,
     cluster: Cluster,
+    seen: Observed,
     secrets: Vec<Value>,
 }
 
@@ -66,7 +68,7 @@ pub(super) fn decide<'a>(
             Ok((cluster, seen)) => {
                 let secrets = links(&seen, names);
                 if !secrets.is_empty() {
-                    peers.push(Peer { site, cluster, secrets });
+                    peers.push(Peer { site, cluster, seen, secrets });
                 }
             }
             Err(failure) => {
@@ -105,6 +107,11 @@ impl Peer<'_> {
         self.site.context()
     }
 
+    /// Where its lease is.
+    pub(super) fn place(&self) -> Option<Place<'_>> {
+        Place::of(&self.cluster, self.site.namespace(), &self.seen)
+    }
+
     /// The API server.
     pub fn server(&self) -> &str {
         &self.site.entry.server
@@ -117,7 +124,7 @@ impl Peer<'_> {
     }
 
     /// Deletes the remote secrets.
-    pub(super) async fn cut(&self, events: &Events) -> Result<usize, Failure> {
+    pub(super) async fn cut(&self, leases: &Leases, events: &Events) -> Result<usize, Failure> {
         let (context, what) = (self.context().to_owned(), "removing its links".to_owned());
         events.emit(Event::Step { context, what });
         let deletes = self.secrets.iter().filter_map(|secret| {
@@ -125,6 +132,7 @@ impl Peer<'_> {
             let id = ResourceId::of(secret)?;
             Some(async move { self.cluster.delete(&id, Some(uid), Propagation::Background).await })
         });
-        Ok(fleet::try_all(REQUESTS, deletes).await?.len())
+        let deletes = async { Ok(fleet::try_all(REQUESTS, deletes).await?.len()) };
+        leases.while_writing(&self.cluster, &self.seen, deletes).await
     }
 }

@@ -165,6 +165,7 @@ mod tests {
             cacerts: None,
             istiods: Vec::new(),
             remote_secrets: Vec::new(),
+            lease: None,
         }
     }
 
