@@ -1,5 +1,6 @@
 //! What an apply would do to a mesh: data alone, which an apply carries out and which `ui` shows.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::object::Key;
@@ -63,7 +64,8 @@ pub struct Changes {
 }
 
 /// What becomes of the intermediate CA of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CertificateChange {
     /// The cluster has none.
     Issue,
@@ -74,7 +76,8 @@ pub enum CertificateChange {
 }
 
 /// What happens to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Verb {
     /// It is not there.
     Create,
