@@ -3,8 +3,10 @@
 mod apply;
 mod global;
 mod init;
+mod plan;
 mod status;
 mod teardown;
+mod wishes;
 mod writing;
 
 use std::ffi::OsString;
@@ -28,8 +30,8 @@ use crate::ui::Ui;
     arg_required_else_help = true,
     disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done or healthy, 1 failed, 3 some clusters done and some not, \
-                  4 the mesh is not healthy, 64 wrong usage, 130 interrupted."
+    after_help = "Exit codes: 0 done or healthy, 1 failed, 2 changes present (plan --detailed-exitcode), \
+                  3 some clusters done and some not, 4 the mesh is not healthy, 64 wrong usage, 130 interrupted."
 )]
 struct Cli {
     #[command(flatten)]
@@ -43,6 +45,9 @@ enum Command {
     /// Create a mesh directory: topology, base operator, root CA
     #[command(visible_alias = "prep-mesh")]
     Init(init::InitArgs),
+    /// Show what an apply would do, without doing it
+    #[command(visible_alias = "diff")]
+    Plan(plan::PlanArgs),
     /// Make the clusters of the topology one mesh
     Apply(apply::ApplyArgs),
     /// Show each cluster of the mesh, and whether the mesh is healthy
@@ -72,6 +77,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(ui, &cli.global, args),
+        Command::Plan(args) => block_on(|_| plan::run(ui, &cli.global, args)),
         Command::Apply(args) => block_on(|leases| apply::run(ui, &cli.global, args, leases)),
         Command::Status(args) => block_on(|_| status::run(ui, &cli.global, args)),
         Command::Teardown(args) => block_on(|leases| teardown::run(ui, &cli.global, args, leases)),

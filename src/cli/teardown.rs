@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Global;
 use super::writing::{self, Writing};
+use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
 use crate::engine::lease::Leases;
 use crate::engine::local::Local;
@@ -59,7 +60,8 @@ pub(super) async fn run(
     let mut local = Local::load_applied(&options)?;
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
-    let survey = teardown::survey(&local, &options, !args.dry_run, &events).await;
+    let purpose = if args.dry_run { Purpose::Look } else { Purpose::Write };
+    let survey = teardown::survey(&local, &options, purpose, &events).await;
     progress.finish();
     let survey = survey?;
     let mesh = local.topology.mesh_id.to_string();

@@ -11,13 +11,27 @@ use crate::error::Failure;
 use crate::files::Lock;
 use crate::ui::Ui;
 
-/// Flags of every command that writes to clusters.
+/// The flag of every command that is about to write to clusters, or says what another one would.
 #[derive(Debug, Args)]
-pub(super) struct Writing {
+pub(super) struct Accept {
     /// Go on although this context leads to another cluster, or trusts another CA, than at the last
     /// apply; repeat for several
     #[arg(long, value_name = "CONTEXT", value_parser = given)]
     accept_identity: Vec<String>,
+}
+
+impl Accept {
+    /// The options of this command, with this flag.
+    pub(super) fn options(&self, command: &'static str, options: Options) -> Options {
+        Options { command, accept_identity: self.accept_identity.clone(), ..options }
+    }
+}
+
+/// Flags of every command that writes to clusters.
+#[derive(Debug, Args)]
+pub(super) struct Writing {
+    #[command(flatten)]
+    accept: Accept,
     #[command(flatten)]
     lock: WaitLock,
 }
@@ -40,8 +54,7 @@ impl WaitLock {
 impl Writing {
     /// The flags in the form that the engine takes, for this command.
     pub(super) fn options(&self, command: &'static str, global: &Global) -> Options {
-        let accept_identity = self.accept_identity.clone();
-        self.lock.options(Options { command, accept_identity, ..global.options() })
+        self.lock.options(self.accept.options(command, global.options()))
     }
 }
 

@@ -48,8 +48,17 @@ struct Run {
     holder: Holder,
     /// How long to wait for others.
     wait: Duration,
+    /// Until when, from the first time on.
+    deadline: OnceLock<Instant>,
     /// The command to be typed for the same run.
     again: String,
+}
+
+impl Run {
+    /// Until when others are waited for.
+    fn deadline(&self) -> Instant {
+        *self.deadline.get_or_init(|| Instant::now() + self.wait)
+    }
 }
 
 /// The lease of one cluster.
@@ -110,7 +119,8 @@ impl Leases {
             options.command,
             options.same_run(local.topology.mesh_id.as_ref())
         );
-        let _ = self.inner.run.set(Run { holder, wait: options.wait_lock, again });
+        let (wait, deadline) = (options.wait_lock, OnceLock::new());
+        let _ = self.inner.run.set(Run { holder, wait, deadline, again });
     }
 
     fn run(&self) -> Result<&Run, Failure> {
@@ -139,7 +149,7 @@ impl Leases {
         events: &Events,
     ) -> Result<Taken, Failure> {
         let run = self.run()?;
-        let end = Instant::now() + run.wait;
+        let end = run.deadline();
         let wanted: Vec<_> = wanted.iter().filter(|lease| lease.has_ground()).collect();
         let mut taken = Taken::default();
         let mut told = BTreeMap::new();
@@ -267,7 +277,7 @@ impl ClusterLease<'_> {
     }
 
     async fn take_late(&self, run: &Run) -> Result<Grip, Failure> {
-        let end = Instant::now() + run.wait;
+        let end = run.deadline();
         let grip = loop {
             match take(&run.holder, self.cluster, self.namespace).await? {
                 Try::Taken { lease, .. } => break self.grip(lease),

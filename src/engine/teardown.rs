@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 pub use demolition::Cleared;
 pub use links::Peer;
 
-use self::demolition::Demolition;
-use super::connect::{Reached, reach_all};
+pub(super) use self::demolition::Demolition;
+pub(super) use self::look::look;
+use super::connect::{Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
 use super::identity;
-use super::lease::{Leases, Place};
+use super::lease::{ClusterLease, Leases};
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
@@ -56,6 +57,10 @@ impl Planned<'_> {
         self.reached.site.namespace()
     }
 
+    fn lease<'l>(&'l self, leases: &'l Leases) -> ClusterLease<'l> {
+        leases.of(&self.reached.cluster, self.namespace(), &self.reached.seen)
+    }
+
     /// The API server.
     pub fn server(&self) -> &str {
         &self.reached.site.entry.server
@@ -94,18 +99,18 @@ impl Outcome {
     }
 }
 
-/// Looks at all clusters and decides; nothing is written. With `writes`, missing rights are
+/// Looks at all clusters and decides; nothing is written. If it is to write, missing rights are
 /// refused here, before anything is deleted anywhere.
 pub async fn survey<'a>(
     local: &'a Local,
     options: &Options,
-    writes: bool,
+    purpose: Purpose,
     events: &Events,
 ) -> Result<Survey<'a>, Failure> {
     let contexts = local.sites.iter().map(|s| s.context().to_owned()).collect();
     events.emit(Event::Started { contexts });
     let (fleet, beside) = futures::join!(
-        reach_all(local, options, writes, events),
+        reach_all(local, options, purpose, events),
         links::reach(local, options, events),
     );
     let fleet = fleet?;
@@ -118,11 +123,10 @@ pub async fn survey<'a>(
     }
     let looks = reached.into_iter().map(|reached| async {
         let site = reached.site;
-        let removal = look::look(&reached.cluster, site.namespace(), &reached.seen).await;
+        let removal = look(&reached.cluster, site.namespace(), &reached.seen).await;
         (site, removal.map(|removal| Planned { reached, removal }))
     });
-    let mut failed: BTreeMap<String, Failure> =
-        fleet.failed.into_iter().filter_map(|(c, result)| Some((c, result.err()?))).collect();
+    let mut failed = fleet.failed;
     let mut clusters = Vec::new();
     for (site, look) in fleet::all(options.parallel, looks).await {
         match look {
@@ -132,7 +136,7 @@ pub async fn survey<'a>(
             }
         }
     }
-    if writes {
+    if purpose == Purpose::Write {
         check_rights(&clusters).await?;
     }
     let names: BTreeSet<String> = clusters.iter().flat_map(|c| cluster_names(&c.reached)).collect();
@@ -165,7 +169,7 @@ fn unify<'a>(local: &Local, reached: Vec<Reached<'a>>) -> (Vec<Reached<'a>>, Vec
 }
 
 /// Refuses an apply set of another tool, and one of another mesh.
-fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
+pub(super) fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
     let context = site.context();
     let without = format!("leave it out here: `--contexts '^{context}'`");
@@ -294,25 +298,20 @@ pub async fn carry_out(
     let contexts = busy.chain(survey.peers.iter().map(Peer::context));
     events.emit(Event::Started { contexts: contexts.map(str::to_owned).collect() });
     let clusters = survey.clusters.iter().filter(|c| !c.removal.is_nothing());
-    let places = clusters.map(|c| Place::of(&c.reached.cluster, c.namespace(), &c.reached.seen));
-    let places = places.chain(survey.peers.iter().map(Peer::place)).flatten();
-    let refused = &leases.take_all(&places.collect::<Vec<_>>(), events).await?.refused;
+    let wanted = clusters.map(|c| c.lease(leases));
+    let wanted: Vec<_> = wanted.chain(survey.peers.iter().map(|p| p.lease(leases))).collect();
+    let refused = &leases.take_all(&wanted, events).await?.refused;
     let clears = survey.clusters.iter().map(|planned| async move {
         let context = planned.context().to_owned();
-        let Reached { cluster, seen, .. } = &planned.reached;
         if planned.removal.is_nothing() {
-            if let Err(failure) = leases.sweep(cluster, seen).await {
-                return (context, Err(failure));
-            }
-            return (context, Ok(Cleared { deleted: 0, stays: planned.removal.stays.clone() }));
+            let stays = planned.removal.stays.clone();
+            let nothing = async { Ok(Cleared { deleted: 0, stays }) };
+            return (context, planned.lease(leases).during(nothing).await);
         }
-        let clear = Box::pin(async {
-            match refused.get(&context) {
-                Some(failure) => Err(failure.clone()),
-                None => clear(planned, local, options, leases, events).await,
-            }
-        });
-        let result = leases.while_writing(cluster, seen, clear).await;
+        let result = match refused.get(&context) {
+            Some(failure) => Err(failure.clone()),
+            None => Box::pin(clear(planned, local, options, leases, events)).await,
+        };
         let what = |cleared: &Cleared| format!("{} deleted, nothing is left", cleared.deleted);
         tell(events, &context, result.as_ref().map(what));
         (context, result)
@@ -339,16 +338,17 @@ async fn clear(
     leases: &Leases,
     events: &Events,
 ) -> Result<Cleared, Failure> {
+    let lease = planned.lease(leases);
     let demolition = Demolition {
         cluster: &planned.reached.cluster,
         namespace: planned.reached.site.namespace(),
         mesh_id: local.topology.mesh_id.as_ref(),
         limit: options.timeout,
         deadline: tokio::time::Instant::now() + options.timeout,
-        leases,
+        lease: &lease,
         events,
     };
-    demolition.run().await
+    lease.during(demolition.run()).await
 }
 
 fn tell(events: &Events, context: &str, result: Result<String, &Failure>) {

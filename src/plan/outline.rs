@@ -1,7 +1,9 @@
 //! What an apply would do to a mesh: data alone, which an apply carries out and which `ui` shows.
 
+use serde::Serialize;
 use serde_json::Value;
 
+pub use super::change::Verb;
 use super::object::Key;
 use super::removal::Removal;
 
@@ -63,7 +65,8 @@ pub struct Changes {
 }
 
 /// What becomes of the intermediate CA of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CertificateChange {
     /// The cluster has none.
     Issue,
@@ -71,19 +74,6 @@ pub enum CertificateChange {
     Renew,
     /// The mesh directory has none, or an older one: the cluster's own is stored there.
     Store,
-}
-
-/// What happens to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
-    /// It is not there.
-    Create,
-    /// It is there and differs.
-    Update,
-    /// It is there, made by somebody else, and becomes the mesh's.
-    Adopt,
-    /// An earlier apply made it and nothing wants it any more.
-    Prune,
 }
 
 /// An object that changes.

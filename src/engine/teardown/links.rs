@@ -8,7 +8,7 @@ use crate::engine::connect::connect;
 use crate::engine::event::{Event, Events};
 use crate::engine::fleet::{self, REQUESTS};
 use crate::engine::identity;
-use crate::engine::lease::{Leases, Place};
+use crate::engine::lease::{ClusterLease, Leases};
 use crate::engine::local::{Local, Options, Site};
 use crate::engine::observe::{Observed, observe};
 use crate::error::Failure;
@@ -107,9 +107,9 @@ impl Peer<'_> {
         self.site.context()
     }
 
-    /// Where its lease is.
-    pub(super) fn place(&self) -> Option<Place<'_>> {
-        Place::of(&self.cluster, self.site.namespace(), &self.seen)
+    /// Its lease.
+    pub(super) fn lease<'l>(&'l self, leases: &'l Leases) -> ClusterLease<'l> {
+        leases.of(&self.cluster, self.site.namespace(), &self.seen)
     }
 
     /// The API server.
@@ -133,6 +133,6 @@ impl Peer<'_> {
             Some(async move { self.cluster.delete(&id, Some(uid), Propagation::Background).await })
         });
         let deletes = async { Ok(fleet::try_all(REQUESTS, deletes).await?.len()) };
-        leases.while_writing(&self.cluster, &self.seen, deletes).await
+        self.lease(leases).during(deletes).await
     }
 }
