@@ -1,7 +1,7 @@
 //! Runs that end in the middle.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::live::Run;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A run under way, which ends with the test at the latest.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -24,7 +24,11 @@ impl Drop for Running {
 impl Running {
     /// Starts an apply and waits until it prints this.
     fn start_until(planes: &Planes, text: &str) -> Self {
-        let mut command = planes.command(&["apply", "--wait=false"]);
+        Self::start(planes.command(&["apply", "--wait=false"]), text)
+    }
+
+    /// Starts a run and waits until it prints this.
+    pub(crate) fn start(mut command: Command, text: &str) -> Self {
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut run = Self(command.spawn().unwrap());
         let stderr = BufReader::new(run.0.stderr.take().unwrap());
@@ -46,10 +50,22 @@ impl Running {
         }
     }
 
+    /// Waits for the run to end by itself.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Sends the signal of Ctrl-C; gives how the run ended, within two seconds.
     fn interrupt(mut self) -> ExitStatus {
         let pid = self.0.id().to_string();
-        let kill = std::process::Command::new("kill").args(["-INT", &pid]).status();
+        let kill = Command::new("kill").args(["-INT", &pid]).status();
         assert!(kill.unwrap().success());
         let interrupted = Instant::now();
         loop {
