@@ -9,13 +9,16 @@ use similar::{ChangeTag, DiffOp, TextDiff};
 
 use super::noise;
 use super::object::{DIGEST, annotation};
-use super::outline::ObjectChange;
+use super::outline::{ObjectChange, Verb};
+use super::overlay::{is_answer, overlay};
 use super::redact::redacted;
 
 /// Lines around a change that are shown with it, as `diff -u` does.
 const CONTEXT: usize = 3;
 /// Lines from which on an object that comes or goes is not worth reading.
 const LONG: usize = 300;
+/// The kind of which no object is, as people do not write them.
+const DEFINITION: &str = "CustomResourceDefinition";
 
 /// How much of objects that come or go is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,35 +46,35 @@ pub enum Diff {
 
 /// The differences between an object as it is and as it would be.
 pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
-    let (before, after) = (change.before.as_ref(), change.after.as_ref());
-    let text = |object: Option<&Value>| object.map(yaml).unwrap_or_default();
-    match (before, after) {
-        (None, None) => Diff::Later,
-        (Some(_), None) if change.link.is_some() && change.verb != super::outline::Verb::Prune => {
-            Diff::Later
-        }
-        (Some(before), Some(after)) => {
-            let (old, new) = (yaml(before), yaml(after));
-            if old != new {
-                Diff::Lines(hunks(&old, &new))
-            } else if annotation(before, DIGEST) == annotation(after, DIGEST) {
-                Diff::Nothing
-            } else {
-                Diff::Record
-            }
-        }
-        (before, after) => {
-            let (sign, text) = match after {
-                Some(_) => ('+', text(after)),
-                None => ('-', text(before)),
-            };
-            let count = text.lines().count();
-            if extent == Extent::Folded && count > LONG {
-                return Diff::Folded(count);
-            }
-            Diff::Lines(text.lines().map(|line| format!("{sign}{line}")).collect())
-        }
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => between(before, after),
+        (None, Some(after)) => whole(after, '+', extent),
+        (Some(before), None) if change.verb == Verb::Prune => whole(before, '-', extent),
+        (_, None) => Diff::Later,
     }
+}
+
+fn between(before: &Value, after: &Value) -> Diff {
+    let new = if is_answer(after) { yaml(after) } else { yaml(&overlay(after, before)) };
+    let old = yaml(before);
+    if old != new {
+        Diff::Lines(hunks(&old, &new))
+    } else if annotation(before, DIGEST) == annotation(after, DIGEST) {
+        Diff::Nothing
+    } else {
+        Diff::Record
+    }
+}
+
+/// All lines of an object that comes or goes.
+fn whole(object: &Value, sign: char, extent: Extent) -> Diff {
+    let text = yaml(object);
+    let lines = text.lines().count();
+    let is_long = lines > LONG || object["kind"] == DEFINITION;
+    if extent == Extent::Folded && is_long {
+        return Diff::Folded(lines);
+    }
+    Diff::Lines(text.lines().map(|line| format!("{sign}{line}")).collect())
 }
 
 impl fmt::Display for Diff {
@@ -196,3 +199,6 @@ impl Indent {
         if self.dash < self.name { self.dash + 1 } else { self.name }
     }
 }
+
+#[cfg(test)]
+mod tests;
