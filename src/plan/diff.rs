@@ -11,13 +11,13 @@ use super::noise;
 use super::object::{DIGEST, annotation};
 use super::outline::{ObjectChange, Verb};
 use super::overlay::{is_answer, overlay};
-use super::redact::redacted;
+use super::redact::Redactor;
 
 /// Lines around a change that are shown with it, as `diff -u` does.
 const CONTEXT: usize = 3;
 /// Lines from which on an object that comes or goes is not worth reading.
 const LONG: usize = 300;
-/// The kind of which no object is, as people do not write them.
+/// The kind that is folded whatever its length, as it comes with Istio and is never written by hand.
 const DEFINITION: &str = "CustomResourceDefinition";
 
 /// How much of objects that come or go is shown.
@@ -46,35 +46,36 @@ pub enum Diff {
 
 /// The differences between an object as it is and as it would be.
 pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
+    let redactor = Redactor::of(change);
+    let yaml = |object: &Value| yaml(redactor.object(object));
     match (&change.before, &change.after) {
-        (Some(before), Some(after)) => between(before, after),
-        (None, Some(after)) => whole(after, '+', extent),
-        (Some(before), None) if change.verb == Verb::Prune => whole(before, '-', extent),
+        (Some(before), Some(after)) => {
+            let old = yaml(before);
+            let new = if is_answer(after) { yaml(after) } else { yaml(&overlay(after, before)) };
+            if old != new {
+                Diff::Lines(hunks(&old, &new))
+            } else if annotation(before, DIGEST) == annotation(after, DIGEST) {
+                Diff::Nothing
+            } else {
+                Diff::Record
+            }
+        }
+        (None, Some(after)) => whole(change, '+', &yaml(after), extent),
+        (Some(before), None) if change.verb == Verb::Prune => {
+            whole(change, '-', &yaml(before), extent)
+        }
         (_, None) => Diff::Later,
     }
 }
 
-fn between(before: &Value, after: &Value) -> Diff {
-    let new = if is_answer(after) { yaml(after) } else { yaml(&overlay(after, before)) };
-    let old = yaml(before);
-    if old != new {
-        Diff::Lines(hunks(&old, &new))
-    } else if annotation(before, DIGEST) == annotation(after, DIGEST) {
-        Diff::Nothing
-    } else {
-        Diff::Record
-    }
-}
-
 /// All lines of an object that comes or goes.
-fn whole(object: &Value, sign: char, extent: Extent) -> Diff {
-    let text = yaml(object);
-    let lines = text.lines().count();
-    let is_long = lines > LONG || object["kind"] == DEFINITION;
+fn whole(change: &ObjectChange, sign: char, yaml: &str, extent: Extent) -> Diff {
+    let lines = yaml.lines().count();
+    let is_long = lines > LONG || change.key.kind == DEFINITION;
     if extent == Extent::Folded && is_long {
         return Diff::Folded(lines);
     }
-    Diff::Lines(text.lines().map(|line| format!("{sign}{line}")).collect())
+    Diff::Lines(yaml.lines().map(|line| format!("{sign}{line}")).collect())
 }
 
 impl fmt::Display for Diff {
@@ -91,9 +92,8 @@ impl fmt::Display for Diff {
     }
 }
 
-/// An object as people read it: no secrets, no noise, and what names it first.
-fn yaml(object: &Value) -> String {
-    let mut object = redacted(object);
+/// An object as people read it: no noise, and what names it first.
+fn yaml(mut object: Value) -> String {
     noise::strip(&mut object);
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(&Ordered(&object), options)
