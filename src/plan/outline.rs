@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use super::change::Verb;
 use super::object::Key;
 use super::removal::Removal;
 
@@ -75,20 +76,6 @@ pub enum CertificateChange {
     Renew,
     /// The mesh directory has none, or an older one: the cluster's own is stored there.
     Store,
-}
-
-/// What happens to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Verb {
-    /// It is not there.
-    Create,
-    /// It is there and differs.
-    Update,
-    /// It is there, made by somebody else, and becomes the mesh's.
-    Adopt,
-    /// An earlier apply made it and nothing wants it any more.
-    Prune,
 }
 
 /// An object that changes. Its content may be secret.

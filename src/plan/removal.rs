@@ -27,7 +27,7 @@ pub enum Stage {
 
 impl Stage {
     /// The stage in which a member of the apply set is deleted.
-    fn of(key: &Key) -> Self {
+    pub(super) fn of(key: &Key) -> Self {
         match key.kind.as_str() {
             "MutatingWebhookConfiguration"
             | "ValidatingWebhookConfiguration"

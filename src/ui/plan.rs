@@ -167,10 +167,8 @@ fn diffs(outline: &Outline, extent: Extent) -> String {
 /// What changes in an object, under its name.
 fn difference(text: &mut String, object: &ObjectChange, extent: Extent) {
     let (sign, tone, verb) = look(object.verb);
-    let mut name = format!("{} ({})", object.key, object.api_version);
-    if let Some(link) = &object.link {
-        name += &format!(", the link to {link}");
-    }
+    let link = object.link.as_ref().map(|cluster| format!(", the link to {cluster}"));
+    let name = format!("{} ({}){}", object.key, object.api_version, link.unwrap_or_default());
     let (name, lines) = match diff::diff(object, extent) {
         Diff::Lines(lines) => (name, lines),
         note => (format!("{name}: {note}"), Vec::new()),
