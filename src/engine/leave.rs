@@ -166,8 +166,9 @@ impl Leaver<'_> {
     }
 
     /// Whether there is anything to be written.
-    pub(super) fn writes(&self) -> bool {
-        !self.links.is_empty() || !self.tokens.is_empty() || self.has_control_plane()
+    pub(super) fn writes(&self, fate: Fate) -> bool {
+        let removes = fate == Fate::Remove && self.has_control_plane();
+        removes || !self.links.is_empty() || !self.tokens.is_empty()
     }
 
     async fn work(

@@ -11,7 +11,6 @@ use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::identity;
 use super::istioctl::Istioctl;
-use super::lease::Leases;
 use super::leave::{self, Leaver};
 use super::links::{self, LinkChange};
 use super::local::{Local, Options, Site};
@@ -74,9 +73,11 @@ impl Work<'_> {
         self.reached.site.context()
     }
 
-    /// Whether there is anything to be written, as far as it is known already.
-    fn writes(&self) -> bool {
-        !self.changes.is_empty() || !self.prunes.is_empty() || !self.links.is_empty()
+    /// Whether there is anything to be written, as far as it is known already. `prune` says whether
+    /// what is not wanted any more goes; links go in any case.
+    pub(super) fn writes(&self, prune: bool) -> bool {
+        let goes = |one: &Prune| prune || one.link.is_some();
+        !self.changes.is_empty() || !self.links.is_empty() || self.prunes.iter().any(goes)
     }
 }
 
@@ -92,45 +93,6 @@ impl Prepared<'_> {
             return Ok(());
         }
         Err(policy::foreign_objects(&foreign, same_run))
-    }
-}
-
-/// Whether what was prepared can be carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basis {
-    /// It is based on what is there.
-    Current,
-    /// Another run has written meanwhile: it has to be prepared again.
-    Old,
-}
-
-impl Prepared<'_> {
-    /// Takes the leases of the clusters that are written to. Those whose lease another run has are
-    /// left out, as failed.
-    pub async fn take_leases(
-        &mut self,
-        leases: &Leases,
-        events: &Events,
-    ) -> Result<Basis, Failure> {
-        let members = self.work.iter().filter(|work| work.writes());
-        let members = members.map(|work| {
-            let Reached { site, cluster, seen } = &work.reached;
-            leases.of(cluster, site.namespace(), seen)
-        });
-        let leavers = self.leavers.iter().filter(|leaver| leaver.writes());
-        let wanted: Vec<_> = members.chain(leavers.map(|leaver| leaver.lease(leases))).collect();
-        let taken = leases.take_all(&wanted, events).await?;
-        drop(wanted);
-        if taken.old {
-            return Ok(Basis::Old);
-        }
-        self.work.retain(|work| !taken.refused.contains_key(work.context()));
-        self.leavers.retain(|leaver| !taken.refused.contains_key(leaver.context()));
-        for (context, failure) in &taken.refused {
-            events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
-        }
-        self.failed.extend(taken.refused);
-        Ok(Basis::Current)
     }
 }
 
@@ -161,8 +123,8 @@ pub async fn prepare<'a>(
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    let notes = identity::notes(local, &fleet.reached);
-    for text in notes.into_iter().chain(trust.notes.clone()).chain(unlinked(local, &observed)) {
+    let notes = identity::notes(local, &fleet.reached).into_iter().chain(trust.notes.clone());
+    for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
         events.emit(Event::Note { text });
     }
     let mut failed = trust.failed.clone();
@@ -352,6 +314,21 @@ fn unlinked(local: &Local, observed: &[(&Site, &Observed)]) -> Vec<String> {
             })
         })
         .collect()
+}
+
+/// What a changed network means for the pods that run already.
+fn moved(observed: &[(&Site, &Observed)]) -> Vec<String> {
+    let moved = observed.iter().filter_map(|(site, seen)| {
+        let before = seen.parent.as_ref()?.pointer("/data/network")?.as_str()?;
+        let now = site.member.network.as_ref();
+        (before != now).then(|| {
+            format!(
+                "`{}` moves from the network `{before}` to `{now}`; pods with a sidecar there tell the former one until they are restarted",
+                site.context()
+            )
+        })
+    });
+    moved.collect()
 }
 
 /// The kinds of what goes that only the apply set's parent knows of: it has to name them until

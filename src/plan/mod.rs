@@ -13,6 +13,7 @@ mod noise;
 pub mod object;
 pub mod order;
 pub mod outline;
+mod overlay;
 pub mod prune;
 pub mod redact;
 pub mod removal;
