@@ -106,6 +106,22 @@ pub fn is_of(lease: &Value, directory: &str) -> bool {
     annotation(lease, DIRECTORY) == Some(directory)
 }
 
+/// Who has a lease, as it says, fit for a terminal.
+pub fn holder_name(lease: &Value) -> Option<String> {
+    lease
+        .pointer("/spec/holderIdentity")
+        .and_then(Value::as_str)
+        .map(plain)
+        .filter(|n| !n.is_empty())
+}
+
+/// A text of somebody else in one short line.
+fn plain(text: &str) -> String {
+    /// Nobody's name is longer.
+    const SHOWN: usize = 128;
+    text.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+}
+
 /// Judges a lease for the holder of a mesh directory. `manager` is the tool's field manager, `now`
 /// the API server's time.
 pub fn judge(lease: Option<&Value>, directory: &str, manager: &str, now: Timestamp) -> Claim {
@@ -114,11 +130,10 @@ pub fn judge(lease: Option<&Value>, directory: &str, manager: &str, now: Timesta
         return Claim::Mine;
     }
     let spec = &lease["spec"];
-    let name = spec["holderIdentity"].as_str().filter(|name| !name.is_empty());
     let seconds = spec["leaseDurationSeconds"].as_i64().filter(|seconds| *seconds > 0);
     let other = Other {
-        name: name.unwrap_or("somebody").to_owned(),
-        command: annotation(lease, COMMAND).map(str::to_owned),
+        name: holder_name(lease).unwrap_or_else(|| "somebody".to_owned()),
+        command: annotation(lease, COMMAND).map(plain),
         since: created(lease),
         silent: renewed(lease, manager).map(|at| now.duration_since(at)),
         lasts: seconds.map_or(DURATION, SignedDuration::from_secs),
@@ -224,6 +239,15 @@ mod tests {
         foreign["spec"] = json!({});
         let Claim::Held(other) = judged(Some(&foreign), "anna") else { panic!("not held") };
         assert_eq!((other.name.as_str(), other.lasts), ("somebody", DURATION));
+    }
+
+    #[test]
+    fn names_of_others_are_fit_for_a_terminal() {
+        let mut lease = kept("bob", NOW, NOW);
+        lease["spec"]["holderIdentity"] = json!("\x1b[2Jbob\n@laptop");
+        assert_eq!(holder_name(&lease).unwrap(), "[2Jbob@laptop");
+        lease["spec"]["holderIdentity"] = json!("");
+        assert_eq!(holder_name(&lease), None);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::error::Failure;
 use crate::kube::{Cluster, Deletion, Error, ResourceId};
-use crate::plan::lease::{self, DURATION};
+use crate::plan::lease::{self, DIRECTORY, DURATION};
+use crate::plan::object::annotation;
 
 /// How often a lease is renewed.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -116,7 +117,7 @@ impl Hold {
         let renewed = match self.cluster.patch_merge(&id, &patch).await {
             Err(Error::Changed { .. }) => match self.cluster.get(&id).await {
                 // A renewal whose answer did not arrive.
-                Ok(Some(found)) if self.is_same(&found) => Ok(found),
+                Ok(Some(found)) if self.is_ours(&found) => Ok(found),
                 Ok(Some(other)) => return Err(self.lose(&other)),
                 Ok(None) => self.take_again().await?,
                 Err(error) => Err(error),
@@ -148,24 +149,25 @@ impl Hold {
         }
         let Some(id) = self.id() else { return Ok(made) };
         match self.cluster.get(&id).await {
+            Ok(Some(found)) if self.is_ours(&found) => Ok(Ok(found)),
             Ok(Some(other)) => Err(self.lose(&other)),
             _ => Ok(made),
         }
     }
 
-    fn is_same(&self, other: &Value) -> bool {
-        let uid = |lease: &Value| lease["metadata"]["uid"].clone();
-        uid(other) == uid(&self.lease)
+    /// Whether a lease is this run's: it has the lock of its mesh directory.
+    fn is_ours(&self, other: &Value) -> bool {
+        annotation(&self.lease, DIRECTORY).is_some_and(|own| lease::is_of(other, own))
     }
 
     /// Tells that somebody else has the lease.
     fn lose(&self, other: &Value) -> Failure {
         let context = self.cluster.context();
-        let name = other.pointer("/spec/holderIdentity").and_then(Value::as_str);
+        let name = lease::holder_name(other);
         let failure = Failure::new(format!(
             "`{context}`: {} has taken this cluster over while this run could not reach it; nothing \
              more is written to it",
-            name.unwrap_or("somebody else")
+            name.as_deref().unwrap_or("somebody else")
         ))
         .hint("wait for that run to end, then run the same command again");
         self.lost.send_replace(Some(failure.clone()));
@@ -179,7 +181,7 @@ impl Hold {
             let Some(id) = self.id() else { return Ok(()) };
             match self.cluster.get(&id).await? {
                 // A renewal that was under way.
-                Some(found) if self.is_same(&found) => lease = found,
+                Some(found) if self.is_ours(&found) => lease = found,
                 _ => return Ok(()),
             }
         }
