@@ -1,6 +1,7 @@
 //! `apply`: from the topology to one mesh over all clusters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -301,14 +302,14 @@ fn keep_kinds(work: &mut Work<'_>) -> Option<Change> {
     let last = Change {
         verb: Verb::Update,
         step: Step::Ground,
-        object: parent.clone(),
+        object: Arc::clone(parent),
         before: work.reached.seen.parent.clone(),
     };
     let (key, live) = (last.key(), last.before.as_ref());
     if live.and_then(|live| annotation(live, DIGEST)) == annotation(&meanwhile, DIGEST) {
         work.changes.retain(|change| change.key() != key);
     } else {
-        work.changes.iter_mut().find(|change| change.key() == key)?.object = meanwhile;
+        work.changes.iter_mut().find(|change| change.key() == key)?.object = Arc::new(meanwhile);
     }
     Some(last)
 }

@@ -1,5 +1,6 @@
 //! One cluster's part of an apply: its objects step by step, its links as its peers get ready.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub(super) struct Rollout<'a> {
     /// What was there before.
     pub seen: &'a Observed,
     /// All its objects but the remote secrets.
-    pub desired: &'a [Value],
+    pub desired: &'a [Arc<Value>],
     /// What has to be written.
     pub changes: Vec<Change>,
     /// What goes.
@@ -207,8 +208,8 @@ impl Rollout<'_> {
                 ));
                 return Ok(());
             }
-            let secret = links::remote_secret_for(&credential, namespace);
-            match change(secret, &self.seen.ours) {
+            let secret = Arc::new(links::remote_secret_for(&credential, namespace));
+            match change(&secret, self.seen.ours.get(&Key::of(&secret))) {
                 Some(change) => self.send(counter, &change).await,
                 None => Ok(()),
             }
@@ -257,7 +258,8 @@ impl Rollout<'_> {
 
     /// The revision that gateways are injected by.
     fn revision(&self) -> String {
-        let istiods = self.desired.iter().chain(&self.seen.istiods);
+        let desired = self.desired.iter().map(Arc::as_ref);
+        let istiods = desired.chain(&self.seen.istiods);
         let mut labels = istiods.filter(|o| label(o, "app") == Some("istiod"));
         labels.find_map(|o| label(o, "istio.io/rev")).unwrap_or("default").to_owned()
     }
@@ -317,7 +319,7 @@ impl Rollout<'_> {
         let deployments =
             self.desired.iter().filter(|o| o["kind"] == "Deployment" && Step::of(o) == step);
         let written: Vec<Key> = self.changes.iter().map(Change::key).collect();
-        let waits = deployments.map(Key::of).filter(|key| {
+        let waits = deployments.map(|o| Key::of(o)).filter(|key| {
             let complete =
                 self.seen.ours.get(key).is_some_and(|live| rollout_missing(live).is_none());
             written.contains(key) || !complete
