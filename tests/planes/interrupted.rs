@@ -12,7 +12,7 @@ use crate::live::Run;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A run under way, which ends with the test at the latest.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(Child, mpsc::Receiver<String>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -30,20 +30,26 @@ impl Running {
     /// Starts a run and waits until it prints this.
     pub(crate) fn start(mut command: Command, text: &str) -> Self {
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut run = Self(command.spawn().unwrap());
-        let stderr = BufReader::new(run.0.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
+        let mut run = Self(command.spawn().unwrap(), lines);
+        let stderr = BufReader::new(run.0.stderr.take().unwrap());
         // It reads to the end, so that a full pipe never stops the run.
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let _ = sender.send(line);
             }
         });
+        run.await_line(text);
+        run
+    }
+
+    /// Waits until the run prints this.
+    pub(crate) fn await_line(&self, text: &str) {
         let end = Instant::now() + LIMIT;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) if line.contains(text) => return run,
+            match self.1.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return,
                 Ok(_) => {}
                 Err(why) => panic!("the run did not print {text:?}: {why}"),
             }

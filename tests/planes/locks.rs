@@ -187,6 +187,17 @@ fn a_killed_run_is_no_obstacle_here_and_one_to_a_colleague() {
     run.expect(1).says(&format!("{left} is at work on this cluster"));
     assert_eq!(planes.kubectl(0, &certificate), before);
 
+    // A run whose lease somebody else takes, as it could not renew it, stops.
+    let run = Running::start(planes.command(&["apply"]), "waiting for istiod");
+    let patch = r#"{"metadata": {"annotations": {"kubectl-multimesh/directory": "another"}},
+        "spec": {"holderIdentity": "bob@elsewhere, process 7"}}"#;
+    let patched = ["patch", "lease", LEASE, "-n", "istio-system", "--type=merge", "-p", patch];
+    planes.kubectl(0, &patched);
+    run.await_line("bob@elsewhere, process 7 has taken this cluster over");
+    assert_eq!(run.end().code(), Some(1));
+    assert!(holder(&planes, 0).starts_with("bob@"), "it is not ours to delete");
+    planes.kubectl(0, &["delete", "lease", LEASE, "-n", "istio-system"]);
+
     planes.apply(&[]).expect(0).says("applied to 1 cluster");
     assert_eq!(holder(&planes, 0), "");
 
