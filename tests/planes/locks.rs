@@ -198,6 +198,7 @@ fn a_killed_run_is_no_obstacle_here_and_one_to_a_colleague() {
     assert!(holder(&planes, 0).starts_with("bob@"), "it is not ours to delete");
     planes.kubectl(0, &["delete", "lease", LEASE, "-n", "istio-system"]);
 
+    damage(&planes, 0);
     planes.apply(&[]).expect(0).says("applied to 1 cluster");
     assert_eq!(holder(&planes, 0), "");
 
