@@ -9,7 +9,7 @@ use similar::{ChangeTag, DiffOp, TextDiff};
 
 use super::noise;
 use super::object::{DIGEST, annotation};
-use super::outline::{ObjectChange, Verb};
+use super::outline::{Changes, ObjectChange, Verb};
 use super::overlay::{is_answer, overlay};
 use super::redact::Redactor;
 
@@ -40,12 +40,16 @@ pub enum Diff {
     Record,
     /// Nothing that people would look at.
     Nothing,
-    /// It is not known yet, as it holds a token that is not made yet.
-    Later,
+    /// Its content is made only when it is applied.
+    Pending,
 }
 
-/// The differences between an object as it is and as it would be.
-pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
+/// The differences between an object as it is and as it would be, among the changes of its cluster.
+pub fn diff(changes: &Changes, change: &ObjectChange, extent: Extent) -> Diff {
+    if changes.is_pending(change) { Diff::Pending } else { compare(change, extent) }
+}
+
+fn compare(change: &ObjectChange, extent: Extent) -> Diff {
     let redactor = Redactor::of(change);
     let yaml = |object: &Value| yaml(redactor.object(object));
     match (&change.before, &change.after) {
@@ -64,7 +68,7 @@ pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
         (Some(before), None) if change.verb == Verb::Prune => {
             whole(change, '-', &yaml(before), extent)
         }
-        (_, None) => Diff::Later,
+        (_, None) => Diff::Pending,
     }
 }
 
@@ -87,7 +91,7 @@ impl fmt::Display for Diff {
                 write!(f, "only the record of what was applied changes (annotation `{DIGEST}`)")
             }
             Self::Nothing => f.write_str("no field changes"),
-            Self::Later => f.write_str("its token is not made yet"),
+            Self::Pending => f.write_str("its content is made by the apply"),
         }
     }
 }
