@@ -22,7 +22,7 @@ use crate::istio::operator::Variant;
 use crate::istio::remote_secret;
 use crate::kube::ResourceId;
 use crate::plan::change::{Change, Verb, changes};
-use crate::plan::desired::{Place, desired};
+use crate::plan::desired::{Place, Rendering, desired};
 use crate::plan::object::{self, Key};
 use crate::plan::prune::{Prune, prunes};
 
@@ -57,7 +57,7 @@ pub struct Prepared<'a> {
 pub(super) struct Work<'a> {
     pub reached: Reached<'a>,
     /// All its objects but the remote secrets.
-    pub desired: Vec<Value>,
+    pub desired: Vec<Arc<Value>>,
     /// Those of them that have to be written.
     pub changes: Vec<Change>,
     /// What goes.
@@ -115,7 +115,8 @@ pub async fn prepare<'a>(
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    for text in trust.notes.iter().cloned().chain(unlinked(local, &observed)) {
+    let notes = trust.notes.iter().cloned();
+    for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
         events.emit(Event::Note { text });
     }
     let mut failed = trust.failed.clone();
@@ -156,8 +157,8 @@ pub(super) async fn render_all(
     local: &Local,
     istioctl: &Istioctl,
     base: &Base,
-) -> Result<BTreeMap<String, Arc<Vec<Value>>>, Failure> {
-    let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Vec<Value>>> = BTreeMap::new();
+) -> Result<BTreeMap<String, Arc<Rendering>>, Failure> {
+    let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Rendering>> = BTreeMap::new();
     let mut by_context = BTreeMap::new();
     for site in local.selected() {
         let variant = variant(local, site);
@@ -168,12 +169,9 @@ pub(super) async fn render_all(
         } else if let Some(objects) = by_input.get(&input) {
             Arc::clone(objects)
         } else {
-            let cache = local.home.cache();
-            Arc::new(
-                istioctl
-                    .render(&base.operator, overlay, &variant, &cache, &local.home.base())
-                    .await?,
-            )
+            let (cache, path) = (local.home.cache(), local.home.base());
+            let rendered = istioctl.render(&base.operator, overlay, &variant, &cache, &path);
+            Arc::new(Rendering::new(rendered.await?, site.namespace()))
         };
         by_input.insert(input, Arc::clone(&objects));
         by_context.insert(site.context().to_owned(), objects);
@@ -216,7 +214,7 @@ pub(super) fn place<'a>(
 async fn compare<'a>(
     local: &Local,
     reached: Reached<'a>,
-    rendered: &BTreeMap<String, Arc<Vec<Value>>>,
+    rendered: &BTreeMap<String, Arc<Rendering>>,
     trust: &Trust,
     istio: &str,
 ) -> (String, Result<Work<'a>, Failure>) {
@@ -224,12 +222,9 @@ async fn compare<'a>(
     let id = object::set_id(site.namespace());
     let own_namespace = seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id));
     let place = place(local, site, istio, own_namespace);
-    let objects = rendered.get(site.context()).map_or(&[][..], |objects| objects.as_slice());
-    let desired = desired(&place, objects, trust.cacerts.get(site.context()));
-    let mut live = seen.ours.clone();
-    let known = [&seen.namespace, &seen.parent].into_iter().flatten();
-    live.extend(known.map(|object| (Key::of(object), object.clone())));
-    let mut changes = changes(desired.clone(), &live);
+    let rendering = rendered.get(site.context()).map(Arc::clone).unwrap_or_default();
+    let desired = desired(&place, &rendering, trust.cacerts.get(site.context()));
+    let mut changes = changes(&desired, |key| seen.live(key));
     let prunes = prunes(&seen.ours, &desired, &local.linked_with(site));
     let context = site.context().to_owned();
     match find_foreign(&reached, &mut changes).await {
@@ -305,6 +300,21 @@ fn unlinked(local: &Local, observed: &[(&Site, &Observed)]) -> Vec<String> {
             })
         })
         .collect()
+}
+
+/// What a changed network means for the pods that run already.
+fn moved(observed: &[(&Site, &Observed)]) -> Vec<String> {
+    let moved = observed.iter().filter_map(|(site, seen)| {
+        let before = seen.parent.as_ref()?.pointer("/data/network")?.as_str()?;
+        let now = site.member.network.as_ref();
+        (before != now).then(|| {
+            format!(
+                "`{}` moves from the network `{before}` to `{now}`; pods with a sidecar there tell the former one until they are restarted",
+                site.context()
+            )
+        })
+    });
+    moved.collect()
 }
 
 /// The kinds of what goes that only the apply set's parent knows of: it has to name them until

@@ -1,5 +1,7 @@
 //! What an apply would do to a mesh: data alone, which an apply carries out and which `ui` shows.
 
+use std::sync::Arc;
+
 use std::fmt;
 
 use serde::Serialize;
@@ -92,7 +94,7 @@ pub struct ObjectChange {
     /// The object as it is; none where it is created.
     pub before: Option<Value>,
     /// The object as it would be; none where it is pruned, and for a link whose token is not made yet.
-    pub after: Option<Value>,
+    pub after: Option<Arc<Value>>,
     /// Why the API server would not take it, where it was asked.
     pub refusal: Option<String>,
 }

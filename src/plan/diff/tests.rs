@@ -13,7 +13,7 @@ fn change(verb: Verb, before: Option<Value>, after: Option<Value>) -> ObjectChan
         api_version: object["apiVersion"].as_str().unwrap_or_default().to_owned(),
         link: None,
         before,
-        after,
+        after: after.map(std::sync::Arc::new),
         refusal: None,
     }
 }

@@ -52,7 +52,7 @@ fn change(verb: Verb, api: &str, kind: &str, name: &str) -> ObjectChange {
         api_version: api.into(),
         link: None,
         before: (verb != Verb::Create).then(|| object.clone()),
-        after: (verb != Verb::Prune).then(|| live(api, kind, name, "new")),
+        after: (verb != Verb::Prune).then(|| std::sync::Arc::new(live(api, kind, name, "new"))),
         refusal: None,
     }
 }
