@@ -34,8 +34,8 @@ pub enum Extent {
 pub enum Diff {
     /// Lines of a unified diff, hunks among them, without the names of files.
     Lines(Vec<String>),
-    /// So many lines come or go.
-    Folded(usize),
+    /// So many lines come or go; none where they were not read.
+    Folded(Option<usize>),
     /// Nothing but the record of what was applied.
     Record,
     /// Nothing that people would look at.
@@ -53,6 +53,7 @@ fn compare(change: &ObjectChange, extent: Extent) -> Diff {
     let redactor = Redactor::of(change);
     let yaml = |object: &Value| yaml(redactor.object(object));
     match (&change.before, &change.after) {
+        (Some(before), _) if is_unread(change, before) => Diff::Folded(None),
         (Some(before), Some(after)) => {
             let old = yaml(before);
             let new = if is_answer(after) { yaml(after) } else { yaml(&overlay(after, before)) };
@@ -72,12 +73,17 @@ fn compare(change: &ObjectChange, extent: Extent) -> Diff {
     }
 }
 
+/// Whether an object was listed by its metadata alone, as definitions are.
+fn is_unread(change: &ObjectChange, before: &Value) -> bool {
+    change.key.kind == DEFINITION && before.get("spec").is_none()
+}
+
 /// All lines of an object that comes or goes.
 fn whole(change: &ObjectChange, sign: char, yaml: &str, extent: Extent) -> Diff {
     let lines = yaml.lines().count();
     let is_long = lines > LONG || change.key.kind == DEFINITION;
     if extent == Extent::Folded && is_long {
-        return Diff::Folded(lines);
+        return Diff::Folded(Some(lines));
     }
     Diff::Lines(yaml.lines().map(|line| format!("{sign}{line}")).collect())
 }
@@ -86,7 +92,8 @@ impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lines(lines) => f.write_str(&lines.join("\n")),
-            Self::Folded(lines) => write!(f, "{lines} lines, not shown"),
+            Self::Folded(Some(lines)) => write!(f, "{lines} lines, not shown"),
+            Self::Folded(None) => f.write_str("not shown"),
             Self::Record => {
                 write!(f, "only the record of what was applied changes (annotation `{DIGEST}`)")
             }

@@ -238,17 +238,17 @@ fn a_secret_shows_that_it_changes_and_not_what() {
 #[test]
 fn long_objects_that_come_or_go_are_folded_unless_asked_for() {
     let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "gateways.networking.istio.io" } });
+        "metadata": { "name": "gateways.networking.istio.io" }, "spec": { "scope": "Namespaced" } });
     let mut long =
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "long" } });
     long["data"]["text"] = json!("line\n".repeat(400));
-    for (object, lines) in [(definition, 4), (long, 406)] {
+    for (object, lines) in [(definition, 6), (long, 406)] {
         let created = change(Verb::Create, None, Some(object.clone()));
-        assert_eq!(compare(&created, Extent::Folded), Diff::Folded(lines));
+        assert_eq!(compare(&created, Extent::Folded), Diff::Folded(Some(lines)));
         let Diff::Lines(all) = compare(&created, Extent::Whole) else { panic!("folded") };
         assert_eq!(all.len(), lines);
         let pruned = change(Verb::Prune, Some(object), None);
-        assert_eq!(compare(&pruned, Extent::Folded), Diff::Folded(lines));
+        assert_eq!(compare(&pruned, Extent::Folded), Diff::Folded(Some(lines)));
     }
 }
 
@@ -277,5 +277,19 @@ fn a_certificate_that_is_issued_is_not_compared() {
     }
     for kept in [Some(CertificateChange::Store), None] {
         assert!(matches!(diff(&with(kept), &change, Extent::Whole), Diff::Lines(_)));
+    }
+}
+
+#[test]
+fn a_definition_of_which_the_content_was_not_read_is_not_compared() {
+    let read = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "gateways.networking.istio.io" }, "spec": { "scope": "Namespaced" } });
+    let mut listed = read.clone();
+    listed.as_object_mut().unwrap().remove("spec");
+    for change in [
+        change(Verb::Update, Some(listed.clone()), Some(read)),
+        change(Verb::Prune, Some(listed), None),
+    ] {
+        assert_eq!(compare(&change, Extent::Whole), Diff::Folded(None));
     }
 }
