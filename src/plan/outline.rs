@@ -143,6 +143,17 @@ impl ClusterOutline {
     }
 }
 
+impl Changes {
+    /// Whether the content of an object is made only when it is applied. A look at the mesh issues
+    /// an intermediate CA too, but another one each time.
+    pub fn is_pending(&self, object: &ObjectChange) -> bool {
+        let issued =
+            matches!(self.certificate, Some(CertificateChange::Issue | CertificateChange::Renew));
+        let is_cacerts = object.key.kind == "Secret" && object.key.name == "cacerts";
+        issued && is_cacerts && object.verb != Verb::Prune
+    }
+}
+
 impl ObjectChange {
     /// Whether the user is asked first. A link that goes was agreed to by changing the topology.
     pub fn needs_consent(&self) -> bool {

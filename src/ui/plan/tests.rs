@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::object::{Key, mark};
-use crate::plan::outline::{CertificateChange, Changes, Leaving, Verb};
+use crate::plan::outline::{CertificateChange, Leaving, Verb};
 use crate::plan::removal::{Ground, Reason, Removal, Stage, Stay, Target};
 
 fn cluster(name: &str, standing: Standing) -> ClusterOutline {
