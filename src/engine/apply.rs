@@ -222,7 +222,7 @@ async fn leave(
 fn standing(local: &Local, options: &Options, context: &str) -> Failure {
     let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
     Failure::new(format!(
-        "`{context}` has no links to the mesh any more, and its control plane is still there: nobody agreed to remove it"
+        "`{context}`: it has no links to the mesh any more, and its control plane is still there: nobody agreed to remove it"
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_mesh}`"))
     .hint(format!("remove it: `kubectl multimesh apply --yes{same_mesh}`"))
@@ -232,9 +232,12 @@ fn standing(local: &Local, options: &Options, context: &str) -> Failure {
 /// A cluster that is as it should be but for what nothing wants any more.
 fn unwanted(local: &Local, options: &Options, context: &str, count: usize) -> Failure {
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
-    let what = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+    let (what, stays) = match count {
+        1 => ("1 object".to_owned(), "is still there"),
+        _ => (format!("{count} objects"), "are still there"),
+    };
     Failure::new(format!(
-        "`{context}` is done, but {what} that earlier applies made and nothing wants any more is still there: nobody agreed to delete",
+        "`{context}`: done, but {what} that earlier applies made and nothing wants any more {stays}: nobody agreed to delete",
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_run}`"))
     .hint(format!("delete it: `kubectl multimesh apply --yes{same_run}`"))
