@@ -127,6 +127,11 @@ async fn members_of_other_kinds(
     Ok(found)
 }
 
+/// Whether objects of a kind, as apply sets write it, are found without the apply set's parent.
+pub(super) fn is_listed(kind: &str) -> bool {
+    KINDS.iter().any(|(api_version, name)| group_kind(api_version, name) == kind)
+}
+
 fn group_kind(api_version: &str, kind: &str) -> String {
     match api_version.split_once('/') {
         Some((group, _)) => format!("{kind}.{group}"),

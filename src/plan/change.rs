@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::compare::{is_current, yield_to_istiod};
@@ -9,12 +10,17 @@ use super::object::Key;
 use super::order::Step;
 
 /// What happens to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Verb {
     /// It is not there.
     Create,
     /// It is there and differs.
     Update,
+    /// It is there, made by somebody else, and becomes the mesh's.
+    Adopt,
+    /// An earlier apply made it and nothing wants it any more.
+    Prune,
 }
 
 /// An object that has to be written.
@@ -26,6 +32,8 @@ pub struct Change {
     pub step: Step,
     /// The object to send.
     pub object: Value,
+    /// The object as it is; none where it is created.
+    pub before: Option<Value>,
 }
 
 impl Change {
@@ -45,11 +53,11 @@ pub fn changes(desired: Vec<Value>, live: &BTreeMap<Key, Value>) -> Vec<Change> 
 pub fn change(mut object: Value, live: &BTreeMap<Key, Value>) -> Option<Change> {
     let step = Step::of(&object);
     match live.get(&Key::of(&object)) {
-        None => Some(Change { verb: Verb::Create, step, object }),
+        None => Some(Change { verb: Verb::Create, step, object, before: None }),
         Some(live) if is_current(&object, live) => None,
-        Some(_) => {
+        Some(live) => {
             yield_to_istiod(&mut object);
-            Some(Change { verb: Verb::Update, step, object })
+            Some(Change { verb: Verb::Update, step, object, before: Some(live.clone()) })
         }
     }
 }

@@ -119,6 +119,20 @@ fn parent(place: &Place<'_>, id: &str, members: &[Value]) -> Value {
     parent
 }
 
+/// The parent as it names more kinds than its own; none where it names them already.
+pub fn naming(parent: &Value, kinds: &BTreeSet<String>) -> Option<Value> {
+    let own = object::annotation(parent, GROUP_KINDS).unwrap_or_default();
+    let own: BTreeSet<String> = own.split(',').map(str::to_owned).collect();
+    if kinds.is_subset(&own) {
+        return None;
+    }
+    let all: Vec<String> = own.union(kinds).cloned().collect();
+    let mut parent = parent.clone();
+    parent["metadata"]["annotations"][GROUP_KINDS] = json!(all.join(","));
+    object::stamp(&mut parent);
+    Some(parent)
+}
+
 fn cacerts_secret(place: &Place<'_>, cacerts: &Cacerts) -> Value {
     let data: serde_json::Map<String, Value> = cacerts
         .entries()

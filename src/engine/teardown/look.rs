@@ -16,7 +16,7 @@ use crate::plan::removal::{Removal, Scene, decide};
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Looks at everything that the decision about a cluster needs.
-pub(super) async fn look(
+pub(in crate::engine) async fn look(
     cluster: &Cluster,
     namespace: &str,
     seen: &Observed,

@@ -66,7 +66,8 @@ impl Mesh {
             .collect();
         let nowhere = Sources { explicit: None, variable: None, home: None };
         let kubeconfig = Kubeconfig::load_from(&nowhere).unwrap();
-        let local = Local { home, topology, sites, kubeconfig, state: State::new("shop") };
+        let state = State::new("shop");
+        let local = Local { home, topology, sites, leavers: Vec::new(), kubeconfig, state };
         let looks = local.sites.iter().map(|site| Ok(good(&local, site, &root, now))).collect();
         Self { _dir: dir, local, root, looks, reviews: Reviews::default(), now }
     }
