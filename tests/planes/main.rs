@@ -13,6 +13,7 @@
 mod live;
 
 mod broken;
+mod faults;
 mod foreign;
 mod identity;
 mod interrupted;
