@@ -269,7 +269,7 @@ impl Rollout<'_> {
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
         let apply = Apply { force: self.manner.force, dry_run: false };
-        let cluster = self.cluster.with_deadline(WRITE_LIMIT);
+        let cluster = self.cluster.with_deadline(WRITE_LIMIT.min(self.manner.timeout));
         let end = Instant::now() + KIND_LIMIT;
         while let Err(error) = cluster.apply(&change.object, apply).await {
             // A kind is served a moment after its definition was written.
