@@ -115,7 +115,8 @@ pub async fn prepare<'a>(
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    for text in trust.notes.iter().cloned().chain(unlinked(local, &observed)) {
+    let old = policy::too_old(&fleet.reached, &istioctl.version);
+    for text in old.into_iter().chain(trust.notes.clone()).chain(unlinked(local, &observed)) {
         events.emit(Event::Note { text });
     }
     let mut failed = trust.failed.clone();
