@@ -12,11 +12,9 @@
 #[expect(dead_code, reason = "the other tier uses more of it")]
 mod live;
 
-mod broken;
 mod faults;
 mod foreign;
 mod identity;
-mod interrupted;
 mod istioctl;
 mod lab;
 mod rights;

@@ -137,6 +137,13 @@ impl Rule {
         self
     }
 
+    /// For reads too.
+    #[must_use]
+    pub fn reads_too(mut self) -> Self {
+        self.writes = false;
+        self
+    }
+
     /// Only for requests whose path or query contains this.
     #[must_use]
     pub fn path(mut self, part: &str) -> Self {

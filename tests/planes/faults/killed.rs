@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use multimesh_lab::faults::{Fault, FaultProxy, Tally};
 
 use super::front::Fronted;
-use super::ledger::{Entry, at_length, points};
+use super::ledger::{Book, Entry, at_length, points};
 use super::snapshot::{Objects, differences, lost_files, objects, unfinished};
 
 /// How long a run may take that is killed in the middle.
@@ -237,31 +237,89 @@ fn name(entry: &mut Entry, point: Point) {
     }
 }
 
-#[test]
-fn a_killed_apply_or_teardown_is_finished_by_the_next_one() {
-    let count = points();
+/// Runs the points side by side on clusters of their own, and adds up what came of each command.
+fn in_lanes<const N: usize>(
+    clusters: usize,
+    lane: impl Fn(&Fronted, &[usize]) -> [Entry; N] + Sync,
+) -> [Entry; N] {
     // Kubernetes takes its time over a namespace, and the others can use it.
     let lanes = if at_length() { 2 } else { 1 };
-    let lane = |lane: usize| {
-        let fronted = Fronted::start(2);
-        let model = Model::of(&fronted);
-        let mut entries = [Entry::default(), Entry::default()];
-        for index in (lane..count).step_by(lanes) {
-            for (entry, more) in entries.iter_mut().zip(kill_both(&fronted, &model, index)) {
-                entry.add(more);
-            }
-        }
-        entries
-    };
-    let all: Vec<[Entry; 2]> = thread::scope(|scope| {
-        let runs: Vec<_> = (0..lanes).map(|number| scope.spawn(move || lane(number))).collect();
+    let all: Vec<[Entry; N]> = thread::scope(|scope| {
+        let lane = &lane;
+        let start = |first: usize| {
+            let indices: Vec<usize> = (first..points()).step_by(lanes).collect();
+            scope.spawn(move || lane(&Fronted::start(clusters), &indices))
+        };
+        let runs: Vec<_> = (0..lanes).map(start).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    let [mut apply, mut teardown] = [Entry::default(), Entry::default()];
-    for [one, other] in all {
-        apply.add(one);
-        teardown.add(other);
+    let mut sums = std::array::from_fn(|_| Entry::default());
+    for entries in all {
+        for (sum, entry) in sums.iter_mut().zip(entries) {
+            sum.add(entry);
+        }
     }
-    apply.close("kill -9", "apply");
-    teardown.close("kill -9", "teardown");
+    sums
+}
+
+fn close(command: &str, entry: Entry) {
+    let mut book = Book::default();
+    book.add("kill -9", entry);
+    book.close(command);
+}
+
+#[test]
+fn a_killed_apply_or_teardown_is_finished_by_the_next_one() {
+    let [apply, teardown] = in_lanes(2, |fronted, indices| {
+        let model = Model::of(fronted);
+        let mut sums = [Entry::default(), Entry::default()];
+        for &index in indices {
+            for (sum, entry) in sums.iter_mut().zip(kill_both(fronted, &model, index)) {
+                sum.add(entry);
+            }
+        }
+        sums
+    });
+    close("apply", apply);
+    close("teardown", teardown);
+}
+
+/// An apply that takes a cluster out of the mesh.
+const LEAVE: &[&str] = &["apply", "--wait=false", "--yes"];
+
+/// Kills one leave of the last of three clusters, and finishes it.
+fn kill_leave(fronted: &Fronted, left: &[Objects], point: Point) -> Entry {
+    fronted.describe(&[0, 1, 2]);
+    fronted.run(APPLY).expect(0);
+    fronted.describe(&[0, 1]);
+    let injected = usize::from(kill_at(fronted, LEAVE, point));
+    let mut entry = Entry { injected, left: injected, ..Entry::default() };
+    let next = fronted.run(LEAVE);
+    if next.code != 0 {
+        entry.lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
+    }
+    entry.lost.extend(differences(left, &objects(fronted)));
+    entry.lost.extend(lost_files(fronted, &[0, 1]));
+    let state = fs::read_to_string(fronted.mesh("m").join("state.yaml")).unwrap();
+    if state.contains(&fronted.clusters[2].context) {
+        entry.lost.push("the cluster that left is still on record".into());
+    }
+    name(&mut entry, point);
+    entry
+}
+
+#[test]
+fn a_killed_leave_is_finished_by_the_next_apply() {
+    let [leave] = in_lanes(3, |fronted, indices| {
+        fronted.run(APPLY).expect(0);
+        fronted.describe(&[0, 1]);
+        let length = measure(fronted, LEAVE);
+        let left = objects(fronted);
+        let mut sum = Entry::default();
+        for &index in indices {
+            sum.add(kill_leave(fronted, &left, length.point(index)));
+        }
+        [sum]
+    });
+    close("apply, a context left", leave);
 }

@@ -41,18 +41,42 @@ impl Entry {
         self.lost.extend(other.lost);
     }
 
-    /// Writes the entry down, and fails the test if anything was lost.
-    #[track_caller]
-    pub(crate) fn close(self, fault: &str, command: &str) {
-        if let Some(path) = env::var_os("MULTIMESH_RELIABILITY").map(PathBuf::from) {
-            let Self { injected, finished, left, lost } = &self;
-            let line = json!({ "fault": fault, "command": command, "injected": injected,
-                "finished": finished, "left": left, "lost": lost.len() });
-            let file = File::options().create(true).append(true).open(path);
-            // In one write: other tests add their lines.
-            file.unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+    /// Writes the entry down.
+    pub(crate) fn note(&self, fault: &str, command: &str) {
+        let Self { injected, finished, left, lost } = self;
+        let Some(path) = env::var_os("MULTIMESH_RELIABILITY").map(PathBuf::from) else { return };
+        let line = json!({ "fault": fault, "command": command, "injected": injected,
+            "finished": finished, "left": left, "lost": lost.len() });
+        let file = File::options().create(true).append(true).open(path);
+        // In one write: other tests add their lines.
+        file.unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+}
+
+/// What came of several faults in a command.
+#[derive(Default)]
+pub(crate) struct Book(Vec<(&'static str, Entry)>);
+
+impl Book {
+    /// Adds what came of one of them.
+    pub(crate) fn add(&mut self, fault: &'static str, entry: Entry) {
+        match self.0.iter_mut().find(|(name, _)| *name == fault) {
+            Some((_, all)) => all.add(entry),
+            None => self.0.push((fault, entry)),
         }
-        assert!(self.injected > 0, "{fault} in {command} was never injected");
-        assert!(self.lost.is_empty(), "{fault} in {command}: lost\n{}", self.lost.join("\n"));
+    }
+
+    /// Writes everything down, and fails the test if anything was lost or never injected.
+    #[track_caller]
+    pub(crate) fn close(self, command: &str) {
+        let mut bad = Vec::new();
+        for (fault, entry) in &self.0 {
+            entry.note(fault, command);
+            bad.extend(entry.lost.iter().map(|lost| format!("{fault}: {lost}")));
+            if entry.injected == 0 {
+                bad.push(format!("{fault} was never injected"));
+            }
+        }
+        assert!(bad.is_empty(), "{command}:\n{}", bad.join("\n"));
     }
 }
