@@ -2,6 +2,7 @@
 
 mod demo;
 mod lab;
+mod reliability;
 mod say;
 mod test;
 
@@ -24,6 +25,8 @@ enum Chore {
     Lab(lab::Command),
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
+    /// Inject faults at length, and count what is lost
+    Reliability(reliability::Reliability),
     /// Run all checks and tests
     Test(test::Test),
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
+        Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),
     }
 }
