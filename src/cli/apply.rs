@@ -11,7 +11,7 @@ use crate::engine::apply::{Done, Outcome, Terms, carry_out};
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
 use crate::engine::leave::{Departure, Fate};
-use crate::engine::local::{Local, Options};
+use crate::engine::local::Local;
 use crate::engine::prepare::{Wishes, prepare};
 use crate::engine::rename::follow_renames;
 use crate::engine::status;
@@ -28,9 +28,10 @@ use crate::ui::{self, Tone, Ui, count};
     kubectl multimesh apply -f topology.yaml --contexts '^context-west-1'\n\n\
     Writes to the clusters of the topology, in the namespace of the control plane, and to the mesh \
     directory. A context that was deleted from the topology leaves the mesh: its links and its \
-    credentials go at once, its control plane after a yes. At a terminal the plan is shown first.\n\
+    credentials go at once, its control plane after a yes. At a terminal the plan is shown first. \
+    Where nobody can be asked, what needs a yes stays as it is, and the run ends with 3.\n\
     Exit codes: 0 done, 1 failed or not confirmed, 3 some clusters done and some not, 4 done but \
-    the mesh is not healthy yet, 64 there is nobody to ask, 130 interrupted.")]
+    the mesh is not healthy yet, 130 interrupted.")]
 pub(super) struct ApplyArgs {
     /// Wait until istiod, gateways and links are ready
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -66,14 +67,15 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exi
         progress.finish();
         ui.line(&ui::plan::table(&outline));
     }
-    let fates = agree(ui, &outline, &options, &wishes, args.yes).await?;
+    let fates = agree(ui, &outline, &wishes, args.yes).await?;
     let (progress, events) = if shown {
         let progress = Progress::new(ui);
         (Arc::clone(&progress), progress as Events)
     } else {
         (progress, events)
     };
-    let terms = Terms { wait: args.wait, fates };
+    let prune = args.yes || ui.interactive();
+    let terms = Terms { wait: args.wait, prune, fates };
     let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &events).await?;
     let report = if args.wait && outcome.members() > 0 {
         Some(status::settled(&local, &options, &outcome, &events).await)
@@ -88,7 +90,6 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exi
 async fn agree(
     ui: Ui,
     outline: &Outline,
-    options: &Options,
     wishes: &Wishes,
     yes: bool,
 ) -> Result<BTreeMap<String, Fate>, Failure> {
@@ -112,15 +113,6 @@ async fn agree(
         if !ask(ui, question).await {
             return Err(Failure::new("not confirmed; nothing was written"));
         }
-    } else if !yes && pruned > 0 {
-        // `--force-conflicts` is a yes to taking over.
-        let same_run = options.same_run(&outline.mesh_id);
-        return Err(Failure::usage(format!(
-            "this apply deletes {} that earlier ones made, so it asks first, and here is nobody to ask",
-            count(pruned, "object")
-        ))
-        .hint(format!("look at them: `kubectl multimesh plan{same_run}`"))
-        .hint(format!("do it without being asked: `kubectl multimesh apply --yes{same_run}`")));
     }
     let mut fates = BTreeMap::new();
     for cluster in &outline.clusters {

@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::kube::Cluster;
 use crate::plan::change::{Change, Verb};
 use crate::plan::desired::naming;
-use crate::plan::object::PARENT;
+use crate::plan::object::{DIGEST, PARENT, annotation};
 use crate::plan::order::Step;
 
 /// How an apply goes about its work.
@@ -26,6 +26,8 @@ use crate::plan::order::Step;
 pub struct Terms {
     /// Whether to wait until everything is ready.
     pub wait: bool,
+    /// Whether the user agreed to delete what nothing wants any more. Links go in any case.
+    pub prune: bool,
     /// What becomes of the control planes of clusters that leave, by context.
     pub fates: BTreeMap<String, Fate>,
 }
@@ -105,7 +107,12 @@ pub async fn carry_out(
     let connections = work.iter().map(|one| &one.reached);
     let connections =
         connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
-    let manner = Manner { wait: terms.wait, force: wishes.force, timeout: options.timeout };
+    let manner = Manner {
+        wait: terms.wait,
+        force: wishes.force,
+        prune: terms.prune,
+        timeout: options.timeout,
+    };
     let (mut results, left) = futures::join!(
         roll_out(local, options, manner, events, work),
         leave(local, options, terms, events, &leavers),
@@ -172,6 +179,17 @@ fn standing(local: &Local, options: &Options, context: &str) -> Failure {
     .hint(format!("or leave it standing: `kubectl multimesh apply --keep-control-plane{same_mesh}`"))
 }
 
+/// A cluster that is as it should be but for what nothing wants any more.
+fn unwanted(local: &Local, options: &Options, context: &str, count: usize) -> Failure {
+    let same_run = options.same_run(local.topology.mesh_id.as_ref());
+    let what = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+    Failure::new(format!(
+        "`{context}` is done, but {what} that earlier applies made and nothing wants any more is still there: nobody agreed to delete",
+    ))
+    .hint(format!("look at what would go: `kubectl multimesh plan{same_run}`"))
+    .hint(format!("delete it: `kubectl multimesh apply --yes{same_run}`"))
+}
+
 /// Rolls out all clusters side by side.
 async fn roll_out(
     local: &Local,
@@ -186,7 +204,7 @@ async fn roll_out(
     let runs = work.into_iter().map(|mut work| {
         let (exchange, turns) = (&exchange, &turns);
         async move {
-            let last = keep_kinds(&mut work);
+            let last = keep_kinds(&mut work).filter(|_| manner.prune);
             let Work { reached, desired, changes, prunes, .. } = work;
             let site = reached.site;
             let rollout = Rollout {
@@ -204,7 +222,11 @@ async fn roll_out(
                 turns,
             };
             let context = site.context().to_owned();
-            let result = rollout.run().await;
+            let stay = if manner.prune { 0 } else { rollout.unwanted() };
+            let mut result = rollout.run().await;
+            if result.is_ok() && stay > 0 {
+                result = Err(unwanted(local, options, &context, stay));
+            }
             events.emit(match &result {
                 Ok(written) => Event::Finished { context: context.clone(), what: tell(*written) },
                 Err(failure) => {
@@ -230,8 +252,12 @@ fn keep_kinds(work: &mut Work<'_>) -> Option<Change> {
         object: parent.clone(),
         before: work.reached.seen.parent.clone(),
     };
-    let key = last.key();
-    work.changes.iter_mut().find(|change| change.key() == key)?.object = meanwhile;
+    let (key, live) = (last.key(), last.before.as_ref());
+    if live.and_then(|live| annotation(live, DIGEST)) == annotation(&meanwhile, DIGEST) {
+        work.changes.retain(|change| change.key() != key);
+    } else {
+        work.changes.iter_mut().find(|change| change.key() == key)?.object = meanwhile;
+    }
     Some(last)
 }
 

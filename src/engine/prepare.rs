@@ -116,7 +116,8 @@ pub async fn prepare<'a>(
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
     let old = policy::too_old(&fleet.reached, &istioctl.version);
-    for text in old.into_iter().chain(trust.notes.clone()).chain(unlinked(local, &observed)) {
+    let notes = old.into_iter().chain(trust.notes.clone());
+    for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
         events.emit(Event::Note { text });
     }
     let mut failed = trust.failed.clone();
@@ -306,6 +307,21 @@ fn unlinked(local: &Local, observed: &[(&Site, &Observed)]) -> Vec<String> {
             })
         })
         .collect()
+}
+
+/// What a changed network means for the pods that run already.
+fn moved(observed: &[(&Site, &Observed)]) -> Vec<String> {
+    let moved = observed.iter().filter_map(|(site, seen)| {
+        let before = seen.parent.as_ref()?.pointer("/data/network")?.as_str()?;
+        let now = site.member.network.as_ref();
+        (before != now).then(|| {
+            format!(
+                "`{}` moves from the network `{before}` to `{now}`; pods with a sidecar there tell the former one until they are restarted",
+                site.context()
+            )
+        })
+    });
+    moved.collect()
 }
 
 /// The kinds of what goes that only the apply set's parent knows of: it has to name them until

@@ -29,6 +29,8 @@ pub(super) struct Manner {
     pub wait: bool,
     /// Whether to take over objects and fields that somebody else manages.
     pub force: bool,
+    /// Whether to delete what nothing wants any more. Links go in any case.
+    pub prune: bool,
     /// How long to wait for one cluster.
     pub timeout: Duration,
 }
@@ -128,11 +130,19 @@ impl Rollout<'_> {
             return Err(failure);
         }
         // Nothing goes before what takes its place is there.
-        self.prune(&counter, "deleting what is not wanted any more", |p| p.link.is_none()).await?;
+        if self.manner.prune {
+            let what = "deleting what is not wanted any more";
+            self.prune(&counter, what, |prune| prune.link.is_none()).await?;
+        }
         if let Some(change) = &self.last {
             self.send(&counter, change).await?;
         }
         Ok(counter.into())
+    }
+
+    /// How many objects go that are no links.
+    pub(super) fn unwanted(&self) -> usize {
+        self.prunes.iter().filter(|prune| prune.link.is_none()).count()
     }
 
     /// Deletes some of what goes, stage by stage.

@@ -62,7 +62,8 @@ fn lists_agree(desired: &[Value], live: &[Value]) -> bool {
     desired.len() == live.len() && desired.iter().zip(live).all(|(d, l)| contains(d, l))
 }
 
-fn is_zero(value: &Value) -> bool {
+/// Whether the API server may leave a value out.
+pub(super) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) => false,
@@ -73,7 +74,8 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-fn scalars_agree(desired: &Value, live: &Value) -> bool {
+/// Whether two scalars mean the same to the API server.
+pub(super) fn scalars_agree(desired: &Value, live: &Value) -> bool {
     if desired == live || (is_zero(desired) && is_zero(live)) {
         return true;
     }

@@ -51,6 +51,7 @@ pub fn desired(place: &Place<'_>, rendered: &[Value], cacerts: Option<&Cacerts>)
     let mut objects = vec![namespace(place)];
     objects.extend(cacerts.map(|cacerts| cacerts_secret(place, cacerts)));
     objects.extend(manifest::personalize(rendered, place.cluster, place.network));
+    objects.iter_mut().for_each(select_whatever_network);
     if place.own_address {
         hide_service(&mut objects);
     }
@@ -69,6 +70,18 @@ pub fn desired(place: &Place<'_>, rendered: &[Value], cacerts: Option<&Cacerts>)
     }
     objects.insert(1, parent(place, &id, &objects));
     objects
+}
+
+/// Takes the network out of what an object selects pods by. A Deployment can never select others
+/// than those that it was made for, so a changed network would cost the gateway all its pods.
+fn select_whatever_network(object: &mut Value) {
+    let path =
+        if object["kind"] == "Service" { "/spec/selector" } else { "/spec/selector/matchLabels" };
+    if let Some(selector) = object.pointer_mut(path).and_then(Value::as_object_mut)
+        && selector.len() > 1
+    {
+        selector.remove(NETWORK_LABEL);
+    }
 }
 
 /// Takes the network off the gateway's Service, so that istiod does not use its address beside
@@ -277,6 +290,22 @@ mod tests {
         assert!(!is_ours(&objects[0], &id));
         assert!(objects[2..].iter().all(|o| is_ours(o, &id)));
         assert!(!names(&objects).iter().any(|n| n.contains("cross-network")));
+    }
+
+    #[test]
+    fn pods_are_selected_whatever_their_network() {
+        let labels = json!({ "app": "gateway", NETWORK_LABEL: "network-east" });
+        let object = |kind: &str, selector: &Value| {
+            json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": kind },
+                "spec": { "selector": selector } })
+        };
+        let rendered =
+            [object("Service", &labels), object("Deployment", &json!({ "matchLabels": labels }))];
+        let objects = desired(&place(true, true), &rendered, None);
+        let selector =
+            |kind: &str| &objects.iter().find(|o| o["kind"] == kind).unwrap()["spec"]["selector"];
+        assert_eq!(selector("Service"), &json!({ "app": "gateway" }));
+        assert_eq!(selector("Deployment"), &json!({ "matchLabels": { "app": "gateway" } }));
     }
 
     #[test]

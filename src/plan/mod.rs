@@ -12,6 +12,7 @@ mod noise;
 pub mod object;
 pub mod order;
 pub mod outline;
+mod overlay;
 pub mod prune;
 pub mod redact;
 pub mod removal;

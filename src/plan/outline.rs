@@ -1,5 +1,7 @@
 //! What an apply would do to a mesh: data alone, which an apply carries out and which `ui` shows.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -76,8 +78,8 @@ pub enum CertificateChange {
     Store,
 }
 
-/// An object that changes.
-#[derive(Debug, Clone, PartialEq)]
+/// An object that changes. Its content may be secret.
+#[derive(Clone, PartialEq)]
 pub struct ObjectChange {
     /// What happens.
     pub verb: Verb,
@@ -147,5 +149,16 @@ impl ObjectChange {
             Verb::Adopt => true,
             Verb::Prune => self.link.is_none(),
         }
+    }
+}
+
+impl fmt::Debug for ObjectChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, key, link, .. } = self;
+        f.debug_struct("ObjectChange")
+            .field("verb", verb)
+            .field("key", key)
+            .field("link", link)
+            .finish_non_exhaustive()
     }
 }
