@@ -34,8 +34,8 @@ impl Running {
         Self(command.spawn().unwrap())
     }
 
-    /// Waits until the run prints this.
-    fn until(mut self, text: &str) -> Self {
+    /// Waits until the run prints a line with all of these.
+    fn until(mut self, texts: &[&str]) -> Self {
         let stderr = BufReader::new(self.0.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         // It reads to the end, so that a full pipe never stops the run.
@@ -48,9 +48,9 @@ impl Running {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {
-                Ok(line) if line.contains(text) => return self,
+                Ok(line) if texts.iter().all(|text| line.contains(text)) => return self,
                 Ok(_) => {}
-                Err(why) => panic!("the run did not print {text:?}: {why}"),
+                Err(why) => panic!("the run did not print {texts:?}: {why}"),
             }
         }
     }
@@ -96,7 +96,7 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
 
     let steps = ["creating the namespace", "writing accounts", "installing istiod"];
     for text in if at_length() { &steps[..] } else { &steps[1..2] } {
-        let lost = Running::start(&fronted, &apply).until(text).interrupt();
+        let lost = Running::start(&fronted, &apply).until(&[text]).interrupt();
         book.add("Ctrl-C while it writes", entry(lost));
     }
     let rounds = if at_length() { points().min(20) } else { 1 };
@@ -112,18 +112,19 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
 
     // Nothing runs pods here, so this waits until it is ended.
     fronted.thin_out(0);
-    let lost = Running::start(&fronted, &["apply"]).until("waiting for istiod").interrupt();
+    let waits = [fronted.clusters[0].context.as_str(), "waiting for istiod"];
+    let lost = Running::start(&fronted, &["apply"]).until(&waits).interrupt();
     book.add("Ctrl-C while istiod starts", entry(lost));
     fronted.apply(&[]).expect(0).says("nothing to change in 2 clusters");
 
     let status = Running::start(&fronted, &["status"]);
     fronted.proxies[0].inject(Rule::new(Fault::Hang));
-    let lost = status.until("an answer of").interrupt();
+    let lost = status.until(&["an answer of"]).interrupt();
     fronted.proxies[0].clear();
     book.add("Ctrl-C in a status", entry(lost));
 
     let lost =
-        Running::start(&fronted, &["teardown", "--yes"]).until("deleting webhooks").interrupt();
+        Running::start(&fronted, &["teardown", "--yes"]).until(&["deleting webhooks"]).interrupt();
     book.add("Ctrl-C in a teardown", entry(lost));
     fronted.run(&["teardown", "--yes"]).expect(0);
     assert!(fronted.is_untouched(0) && fronted.is_untouched(1));

@@ -214,7 +214,7 @@ fn a_status_survives_faults_that_pass_and_tells_of_those_that_stay() {
             .into_iter()
             .filter(|case| !matches!(case.fault, "409" | "500 webhook"))
             // Only one that has answered is taken to come back.
-            .map(|case| Case { rule: case.rule.reads_too().after(12), ..case })
+            .map(|case| Case { rule: case.rule.reads_too().after(6), ..case })
     };
     for case in reads(passing()).filter(|case| case.fault != "hang") {
         let (injected, run, mut lost) = run_with(&fronted, &case, &words, limit);
