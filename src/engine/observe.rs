@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::fleet::{self, REQUESTS};
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, Error, ResourceId};
+use crate::plan::lease;
 use crate::plan::object::{GROUP_KINDS, Key, PARENT, PART_OF, annotation, set_id};
 
 /// The kinds that the tool's objects are of; others are found through the apply set's parent.
@@ -53,6 +54,8 @@ pub struct Observed {
     pub istiods: Vec<Value>,
     /// The remote secrets in the namespace, whoever made them.
     pub remote_secrets: Vec<Value>,
+    /// The Lease of a run that works on the cluster, or was killed.
+    pub lease: Option<Value>,
 }
 
 impl Observed {
@@ -75,7 +78,8 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
     let cacerts = ResourceId::namespaced("v1", "Secret", namespace, "cacerts");
     let ns = ResourceId::cluster("v1", "Namespace", namespace);
     let selector = format!("{}=true", remote_secret::LABEL);
-    let (uid, version, parent, ns, cacerts, istiods, remote_secrets, ours) = futures::try_join!(
+    let held = ResourceId::namespaced(lease::API_VERSION, "Lease", namespace, lease::NAME);
+    let (uid, version, parent, ns, cacerts, istiods, remote_secrets, lease, ours) = futures::try_join!(
         cluster.uid(),
         cluster.version(),
         cluster.get(&parent),
@@ -83,6 +87,7 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         cluster.get(&cacerts),
         cluster.list("apps/v1", "Deployment", None, Some("app=istiod")),
         cluster.list("v1", "Secret", Some(namespace), Some(&selector)),
+        cluster.get(&held),
         members(cluster, &id, &KINDS),
     )?;
     let mut ours = ours;
@@ -96,6 +101,7 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         cacerts,
         istiods,
         remote_secrets,
+        lease,
     })
 }
 

@@ -136,13 +136,26 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
     {
         object.before = Some(before);
     }
-    let how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
-    match cluster.apply(after, how).await {
+    let mut how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
+    let mut result = cluster.apply(after, how).await;
+    if let Err(error @ Error::Conflict { .. }) = &result {
+        object.refusal = Some(reason(cluster, error));
+        // What it would come to if the user insisted.
+        how.force = true;
+        result = cluster.apply(after, how).await;
+    }
+    match result {
         Ok(result) if object.verb != Verb::Create => object.after = Some(Arc::new(result)),
         Ok(_)
         | Err(Error::NoNamespace { .. } | Error::UnknownKind { .. } | Error::Forbidden { .. }) => {}
-        Err(error) => object.refusal = Some(error.to_string()),
+        Err(error) => object.refusal = Some(reason(cluster, &error)),
     }
+}
+
+/// An error in a place that names the context already.
+fn reason(cluster: &Cluster, error: &Error) -> String {
+    let (text, own) = (error.to_string(), format!("`{}`: ", cluster.context()));
+    text.strip_prefix(&own).map_or(text.clone(), str::to_owned)
 }
 
 fn object_change(change: &Change) -> ObjectChange {

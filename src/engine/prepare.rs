@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::connect::{Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::identity;
 use super::istioctl::Istioctl;
 use super::leave::{self, Leaver};
 use super::links::{self, LinkChange};
@@ -71,6 +72,13 @@ impl Work<'_> {
     pub(super) fn context(&self) -> &str {
         self.reached.site.context()
     }
+
+    /// Whether there is anything to be written, as far as it is known already. `prune` says whether
+    /// what is not wanted any more goes; links go in any case.
+    pub(super) fn writes(&self, prune: bool) -> bool {
+        let goes = |one: &Prune| prune || one.link.is_some();
+        !self.changes.is_empty() || !self.links.is_empty() || self.prunes.iter().any(goes)
+    }
 }
 
 impl Prepared<'_> {
@@ -110,12 +118,12 @@ pub async fn prepare<'a>(
     let looks = async { Ok(futures::join!(reach, leave)) };
     let ((fleet, (leavers, lost)), rendered) = futures::try_join!(looks, render)?;
     let fleet = fleet?;
-    policy::check(local, &fleet.reached, &istioctl.version, wishes.rename)?;
+    policy::check(local, options, &fleet.reached, &istioctl.version, wishes.rename)?;
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    let notes = trust.notes.iter().cloned();
+    let notes = identity::notes(local, &fleet.reached).into_iter().chain(trust.notes.clone());
     for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
         events.emit(Event::Note { text });
     }

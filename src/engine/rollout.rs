@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::lease::ClusterLease;
 use super::links::{self, CloseOnDrop, Exchange};
 use super::local::Site;
 use super::observe::Observed;
@@ -87,6 +88,8 @@ pub(super) struct Rollout<'a> {
     pub exchange: &'a Exchange,
     /// How to go about it.
     pub manner: Manner,
+    /// The cluster's lease.
+    pub lease: &'a ClusterLease<'a>,
     /// Where events go.
     pub events: &'a Events,
     /// How many clusters are written to at once.
@@ -159,6 +162,7 @@ impl Rollout<'_> {
             return Ok(());
         }
         self.step(what);
+        self.lease.ensure().await?;
         for stage in targets.chunk_by(|a, b| a.stage == b.stage) {
             let deletes = stage.iter().map(|target| async {
                 let target: &Target = target;
@@ -280,6 +284,10 @@ impl Rollout<'_> {
     }
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
+        // The lease lives in the namespace.
+        if change.verb != Verb::Create || change.object["kind"] != "Namespace" {
+            self.lease.ensure().await?;
+        }
         let apply = Apply { force: self.manner.force, dry_run: false };
         let cluster = self.cluster.with_deadline(WRITE_LIMIT);
         let end = Instant::now() + KIND_LIMIT;

@@ -1,6 +1,7 @@
 //! The chores of kubectl-multimesh.
 
 mod demo;
+mod fuzz;
 mod lab;
 mod say;
 mod test;
@@ -24,6 +25,7 @@ enum Chore {
     Lab(lab::Command),
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
+    Fuzz(fuzz::Fuzz),
     /// Run all checks and tests
     Test(test::Test),
 }
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
+        Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Test(test) => test::run(&test),
     }
 }

@@ -173,6 +173,7 @@ mod tests {
             cacerts: None,
             istiods: Vec::new(),
             remote_secrets: Vec::new(),
+            lease: None,
         }
     }
 
