@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use multimesh::engine::state::{Record, State};
+use multimesh::engine::state::{Left, Record, State};
 use multimesh::kube::Kubeconfig;
 use multimesh::pki::{Certificate, issue};
 use proptest::prelude::*;
@@ -68,13 +68,15 @@ fn scalar() -> impl Strategy<Value = String> {
 
 fn record() -> impl Strategy<Value = Record> {
     let texts = (scalar(), scalar(), scalar(), scalar(), scalar(), prop::option::of(scalar()));
-    texts.prop_map(|(uid, cluster, network, namespace, server, istio)| Record {
+    let left = prop::option::of(prop::sample::select(vec![Left::Pending, Left::Kept]));
+    (texts, left).prop_map(|((uid, cluster, network, namespace, server, istio), left)| Record {
         uid,
         cluster,
         network,
         namespace,
         server,
         istio,
+        left,
     })
 }
 
