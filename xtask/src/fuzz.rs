@@ -200,7 +200,7 @@ fn keep(target: &str, work: &Path) -> Result<()> {
     fs::create_dir_all(&rest).map_err(|error| cannot(&rest, &error))?;
     let mut merge = cargo_fuzz("run");
     merge.arg(target).args([&rest, &corpus, work]).arg("--").args([
-        "-merge=1".to_owned(),
+        "-set_cover_merge=1".to_owned(),
         // How often something is reached does not count here.
         "-use_counters=0".to_owned(),
         format!("-merge_control_file={}", control.display()),
