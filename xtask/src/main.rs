@@ -1,5 +1,6 @@
 //! The chores of kubectl-multimesh.
 
+mod bench;
 mod demo;
 mod lab;
 mod say;
@@ -26,6 +27,11 @@ enum Chore {
     Demo(demo::Demo),
     /// Run all checks and tests
     Test(test::Test),
+    /// Measure speed and size beside the manual way and the floor
+    Bench(bench::Bench),
+    /// Send prepared requests: what the benchmark compares with
+    #[command(hide = true)]
+    Floor(bench::bare::Floor),
 }
 
 fn main() -> ExitCode {
@@ -33,5 +39,7 @@ fn main() -> ExitCode {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
         Chore::Test(test) => test::run(&test),
+        Chore::Bench(bench) => bench::run(&bench),
+        Chore::Floor(floor) => bench::bare::run(&floor),
     }
 }
