@@ -1,8 +1,10 @@
 //! One process, measured: how long it takes, and how much memory at its peak.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Set by Ctrl-C: what runs is ended, and nothing new begins.
 pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Where every process is noted, with what it said to its standard error.
+static LOG: OnceLock<File> = OnceLock::new();
 
 const LOOK: Duration = Duration::from_millis(5);
 /// The longest that anything here may take.
@@ -25,6 +30,28 @@ pub(super) struct Sample {
     pub(super) peak: u64,
     pub(super) stdout: String,
     pub(super) stderr: String,
+}
+
+/// Begins the log.
+pub(super) fn keep_log(path: &Path) -> Result<(), String> {
+    let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    // It is begun once.
+    let _ = LOG.set(file);
+    Ok(())
+}
+
+fn log(command: &Command, sample: &Sample) {
+    if let Some(mut log) = LOG.get() {
+        // What cannot be noted is measured all the same.
+        let _ = writeln!(
+            log,
+            "{:.3} s, {} KiB: {}\n{}",
+            sample.seconds,
+            sample.peak,
+            shown(command),
+            sample.stderr
+        );
+    }
 }
 
 /// Fails if the user wants no more.
@@ -68,6 +95,7 @@ pub(super) fn attempt(command: &mut Command) -> Result<(Sample, bool), String> {
     let success = status.map_err(failed)?.success();
     go_on()?;
     let sample = Sample { seconds, peak, stdout: text(&mut stdout)?, stderr: text(&mut stderr)? };
+    log(command, &sample);
     Ok((sample, success))
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Bench {
     /// Only these rows
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Group>,
-    /// Where the figures go [default: target/bench.json]
+    /// Where the figures go, and beside them a log of every run [default: target/bench.json]
     #[arg(long)]
     json: Option<PathBuf>,
     /// Put the table into docs/performance.md
@@ -112,6 +112,8 @@ fn attempt(bench: &Bench) -> Result<(), String> {
         bin: programs.bin(),
         runs: usize::from(bench.runs),
     };
+    let json = bench.json.clone().unwrap_or_else(|| root().join("target/bench.json"));
+    measure::keep_log(&json.with_extension("log"))?;
     let machine = machine::facts(&tools)?;
     let mut rows = Vec::new();
     let mut seconds = Map::new();
@@ -135,7 +137,6 @@ fn attempt(bench: &Bench) -> Result<(), String> {
     part("ten control planes", planes, &|| planes::measure(&tools, &chosen))?;
     part("twenty control planes", chosen.has(Group::Scale), &|| scale::measure(&tools))?;
     print(&report::table(&rows));
-    let json = bench.json.clone().unwrap_or_else(|| root().join("target/bench.json"));
     let text = format!("{:#}\n", report::to_json(&rows, &machine, &Value::Object(seconds)));
     std::fs::write(&json, text)
         .map_err(|e| format!("{} cannot be written: {e}", json.display()))?;

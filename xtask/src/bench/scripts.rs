@@ -77,7 +77,8 @@ pub(super) fn cold(ground: &Ground<'_>, clusters: &[Cluster]) -> Result<Script, 
             "metadata": {"name": "cacerts", "namespace": NAMESPACE},
             "data": data,
         }));
-        control_plane.push(json!({
+        // A token's Secret whose account is not there yet is deleted by the API server.
+        gateway.push(json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
