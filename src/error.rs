@@ -14,6 +14,8 @@ pub enum Exit {
     Done,
     /// The run failed (1).
     Failed,
+    /// An apply would change something (2).
+    Changes,
     /// Some clusters are done and some are not (3).
     Partial,
     /// The mesh is not healthy (4).
@@ -30,6 +32,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::Changes => 2,
             Self::Partial => 3,
             Self::Unhealthy => 4,
             Self::Usage => 64,

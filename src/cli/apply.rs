@@ -1,18 +1,25 @@
 //! `apply`: make the clusters of the topology one mesh.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::Global;
-use crate::engine::apply::{Outcome, Wishes, apply};
+use super::wishes::WishArgs;
+use crate::engine::apply::{Done, Outcome, Terms, carry_out};
+use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
+use crate::engine::leave::{Departure, Fate};
 use crate::engine::local::Local;
+use crate::engine::prepare::{Wishes, prepare};
+use crate::engine::rename::follow_renames;
 use crate::engine::status;
 use crate::error::{Exit, Failure};
 use crate::files::Lock;
+use crate::plan::outline::{Outline, Standing, Verb};
 use crate::ui::progress::Progress;
-use crate::ui::{Tone, Ui, count};
+use crate::ui::{self, Tone, Ui, count};
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
@@ -20,51 +27,119 @@ use crate::ui::{Tone, Ui, count};
     kubectl multimesh apply\n  \
     kubectl multimesh apply -f topology.yaml --contexts '^context-west-1'\n\n\
     Writes to the clusters of the topology, in the namespace of the control plane, and to the mesh \
-    directory.\n\
-    Exit codes: 0 done, 1 failed, 3 some clusters done and some not, 4 done but the mesh is not \
-    healthy yet, 130 interrupted.")]
+    directory. A context that was deleted from the topology leaves the mesh: its links and its \
+    credentials go at once, its control plane after a yes. At a terminal the plan is shown first. \
+    Where nobody can be asked, what needs a yes stays as it is, and the run ends with 3.\n\
+    Exit codes: 0 done, 1 failed or not confirmed, 3 some clusters done and some not, 4 done but \
+    the mesh is not healthy yet, 130 interrupted.")]
 pub(super) struct ApplyArgs {
     /// Wait until istiod, gateways and links are ready
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     wait: bool,
-    /// Take over objects and fields that somebody else manages
-    #[arg(long)]
-    force_conflicts: bool,
-    /// The organisation of the root CA, if it has to be made [env: ORG_NAME]
-    #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME",
-          value_parser = super::global::given)]
-    org: Option<String>,
+    /// Do not ask before something is deleted or taken over
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    wishes: WishArgs,
 }
 
 /// Runs `apply`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exit, Failure> {
     let options = global.options();
     // What is wrong in the files is told before the lock leaves a trace.
-    let local = Local::load(&options)?;
+    let mut local = Local::load(&options)?;
+    args.wishes.forget(&mut local)?;
     local.check()?;
     let _lock = Lock::acquire(&local.home.dir)?;
     let mut local = Local::load(&options)?;
-    let wishes =
-        Wishes { organization: args.org.clone(), wait: args.wait, force: args.force_conflicts };
+    args.wishes.forget(&mut local)?;
+    let wishes = args.wishes.wishes();
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
-    let outcome = apply(&mut local, &options, &wishes, &events).await;
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(failure) => {
-            progress.finish();
-            return Err(failure);
-        }
+    follow_renames(&mut local, &options, &events).await?;
+    let prepared = prepare(&local, &options, &wishes, Purpose::Write, &events).await?;
+    let same_run = options.same_run(local.topology.mesh_id.as_ref());
+    prepared.check_foreign(&wishes, &same_run)?;
+    let outline = prepared.outline(&local, &wishes);
+    let shown = ui.interactive() && !outline.is_nothing();
+    if shown {
+        progress.finish();
+        ui.line(&ui::plan::table(&outline));
+    }
+    let fates = agree(ui, &outline, &wishes, args.yes).await?;
+    let (progress, events) = if shown {
+        let progress = Progress::new(ui);
+        (Arc::clone(&progress), progress as Events)
+    } else {
+        (progress, events)
     };
-    let report = if args.wait && outcome.done() > 0 {
+    let prune = args.yes || ui.interactive();
+    let terms = Terms { wait: args.wait, prune, fates };
+    let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &events).await?;
+    let report = if args.wait && outcome.members() > 0 {
         Some(status::settled(&local, &options, &outcome, &events).await)
     } else {
         None
     };
     progress.finish();
-    let same_run = options.same_run(local.topology.mesh_id.as_ref());
     Ok(last_screen(ui, &local, &outcome, report.as_ref(), &same_run))
+}
+
+/// Asks for what needs a yes; gives what becomes of the control planes of clusters that leave.
+async fn agree(
+    ui: Ui,
+    outline: &Outline,
+    wishes: &Wishes,
+    yes: bool,
+) -> Result<BTreeMap<String, Fate>, Failure> {
+    let (mut pruned, mut adopted) = (0, 0);
+    for cluster in &outline.clusters {
+        let Standing::Member(changes) = &cluster.standing else { continue };
+        let asked = || changes.objects.iter().filter(|object| object.needs_consent());
+        pruned += asked().filter(|object| object.verb == Verb::Prune).count();
+        adopted += asked().filter(|object| object.verb == Verb::Adopt).count();
+    }
+    if !yes && ui.interactive() && pruned + adopted > 0 {
+        let mut parts = Vec::new();
+        if pruned > 0 {
+            parts.push(format!("delete {}", count(pruned, "object")));
+        }
+        if adopted > 0 {
+            parts.push(format!("take over {}", count(adopted, "object")));
+        }
+        let question =
+            format!("Apply this to mesh {}, and {}?", outline.mesh_id, parts.join(" and "));
+        if !ask(ui, question).await {
+            return Err(Failure::new("not confirmed; nothing was written"));
+        }
+    }
+    let mut fates = BTreeMap::new();
+    for cluster in &outline.clusters {
+        if !matches!(cluster.standing, Standing::Leaver(_)) {
+            continue;
+        }
+        let fate = if wishes.keep_control_plane {
+            Fate::Keep
+        } else if yes {
+            Fate::Remove
+        } else if ui.interactive() && !cluster.is_nothing() {
+            let question = format!(
+                "{} leaves mesh {}: remove its control plane from the cluster {} ({})?",
+                cluster.context, outline.mesh_id, cluster.cluster, cluster.server
+            );
+            if ask(ui, question).await { Fate::Remove } else { Fate::Ask }
+        } else {
+            Fate::Ask
+        };
+        fates.insert(cluster.context.clone(), fate);
+    }
+    Ok(fates)
+}
+
+/// Asks on a thread of its own, so that Ctrl-C ends the run while it waits.
+async fn ask(ui: Ui, question: String) -> bool {
+    tokio::task::spawn_blocking(move || ui.confirm(&question)).await.unwrap_or(false)
 }
 
 fn last_screen(
@@ -89,6 +164,11 @@ fn last_screen(
     let good = done == all && healthy;
     let line = if healthy { line } else { format!("{line}, and it is not healthy yet") };
     ui.line(&if good { Tone::Good } else { Tone::Warning }.paint(&line));
+    for (context, result) in &outcome.clusters {
+        if let Ok(Done::Left(departure)) = result {
+            ui.line(&format!("  {context}: {}", left(departure)));
+        }
+    }
     if let Some(report) = report {
         for fact in report.facts() {
             ui.line(&format!("  {fact}"));
@@ -102,4 +182,16 @@ fn last_screen(
         0 => Exit::Failed,
         _ => Exit::Partial,
     }
+}
+
+fn left(departure: &Departure) -> String {
+    let mut parts = vec!["left the mesh".to_owned()];
+    if departure.revoked {
+        parts.push("the token that its peers held is refused now (checked)".to_owned());
+    }
+    parts.push(match &departure.cleared {
+        Some(cleared) => format!("{} deleted there", count(cleared.deleted, "object")),
+        None => "its control plane stays".to_owned(),
+    });
+    parts.join("; ")
 }

@@ -3,8 +3,10 @@
 mod apply;
 mod global;
 mod init;
+mod plan;
 mod status;
 mod teardown;
+mod wishes;
 
 use std::ffi::OsString;
 
@@ -25,8 +27,8 @@ use crate::ui::Ui;
     arg_required_else_help = true,
     disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done or healthy, 1 failed, 3 some clusters done and some not, \
-                  4 the mesh is not healthy, 64 wrong usage, 130 interrupted."
+    after_help = "Exit codes: 0 done or healthy, 1 failed, 2 changes present (plan --detailed-exitcode), \
+                  3 some clusters done and some not, 4 the mesh is not healthy, 64 wrong usage, 130 interrupted."
 )]
 struct Cli {
     #[command(flatten)]
@@ -40,6 +42,9 @@ enum Command {
     /// Create a mesh directory: topology, base operator, root CA
     #[command(visible_alias = "prep-mesh")]
     Init(init::InitArgs),
+    /// Show what an apply would do, without doing it
+    #[command(visible_alias = "diff")]
+    Plan(plan::PlanArgs),
     /// Make the clusters of the topology one mesh
     Apply(apply::ApplyArgs),
     /// Show each cluster of the mesh, and whether the mesh is healthy
@@ -69,6 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(ui, &cli.global, args),
+        Command::Plan(args) => block_on(plan::run(ui, &cli.global, args)),
         Command::Apply(args) => block_on(apply::run(ui, &cli.global, args)),
         Command::Status(args) => block_on(status::run(ui, &cli.global, args)),
         Command::Teardown(args) => block_on(teardown::run(ui, &cli.global, args)),

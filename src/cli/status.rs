@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::Global;
 use crate::engine::event::Events;
 use crate::engine::local::Local;
+use crate::engine::rename::follow_renames;
 use crate::engine::status::{Verdict, status};
 use crate::error::{Exit, Failure};
 use crate::ui::progress::Progress;
@@ -38,9 +39,10 @@ enum Output {
 /// Runs `status`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &StatusArgs) -> Result<Exit, Failure> {
     let options = global.options();
-    let local = Local::load(&options)?;
+    let mut local = Local::load(&options)?;
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
+    follow_renames(&mut local, &options, &events).await?;
     let status = status(&local, &options, &events).await;
     progress.finish();
     ui.data(&match args.output {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
 use crate::engine::local::Local;
 use crate::engine::teardown::{self, Outcome, Survey};
@@ -50,7 +51,8 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<
     let mut local = Local::load_applied(&options)?;
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
-    let survey = teardown::survey(&local, &options, !args.dry_run, &events).await;
+    let purpose = if args.dry_run { Purpose::Look } else { Purpose::Write };
+    let survey = teardown::survey(&local, &options, purpose, &events).await;
     progress.finish();
     let survey = survey?;
     let mesh = local.topology.mesh_id.to_string();

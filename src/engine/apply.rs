@@ -4,49 +4,53 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt as _;
-use jiff::Timestamp;
-use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::connect::{Reached, reach_all};
+use super::connect::Reached;
 use super::event::{Event, Events};
-use super::fleet::{self, REQUESTS};
-use super::istioctl::Istioctl;
+use super::leave::{Departure, Fate, Leaver};
 use super::links::Exchange;
-use super::local::{Local, Options, Site};
-use super::observe::Observed;
-use super::policy;
+use super::local::{Local, Options};
+pub use super::prepare::Wishes;
+use super::prepare::{Prepared, Work, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
-use super::state::Record;
-use super::trust::{self, Trust};
+use super::state::{Left, Record, State};
 use crate::error::Failure;
-use crate::istio::base::Base;
-use crate::istio::operator::Variant;
-use crate::istio::remote_secret;
-use crate::kube::{Cluster, ResourceId};
-use crate::plan::change::{Change, Verb, changes};
-use crate::plan::desired::{Place, desired};
-use crate::plan::object::{self, Key};
+use crate::kube::Cluster;
+use crate::plan::change::{Change, Verb};
+use crate::plan::desired::naming;
+use crate::plan::object::{DIGEST, PARENT, annotation};
+use crate::plan::order::Step;
 
-/// What the user wants of an apply.
+/// How an apply goes about its work.
 #[derive(Debug, Clone)]
-pub struct Wishes {
-    /// The organisation of a root CA that has to be made.
-    pub organization: Option<String>,
+pub struct Terms {
     /// Whether to wait until everything is ready.
     pub wait: bool,
-    /// Whether to take over objects and fields that somebody else manages.
-    pub force: bool,
+    /// Whether the user agreed to delete what nothing wants any more. Links go in any case.
+    pub prune: bool,
+    /// What becomes of the control planes of clusters that leave, by context.
+    pub fates: BTreeMap<String, Fate>,
+}
+
+/// What became of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// It is a member of the mesh.
+    Member(Written),
+    /// It left the mesh.
+    Left(Departure),
 }
 
 /// How an apply ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What became of each selected context, in the order of the topology.
-    pub clusters: Vec<(String, Result<Written, Failure>)>,
-    /// How long it took.
+    /// What became of each selected context, in the order of the topology, then of those that left.
+    pub clusters: Vec<(String, Result<Done, Failure>)>,
+    /// How long it took, from the agreement on.
     pub elapsed: Duration,
+    /// What is on record now.
+    pub state: State,
     /// The connections of the run, by context.
     connections: BTreeMap<String, Cluster>,
 }
@@ -57,255 +61,161 @@ impl Outcome {
         self.clusters.iter().filter(|(_, result)| result.is_ok()).count()
     }
 
-    /// The connection to a cluster that is done.
+    /// The connection to a member that is done.
     pub(super) fn done_cluster(&self, context: &str) -> Option<&Cluster> {
-        let done = self.clusters.iter().any(|(name, result)| name == context && result.is_ok());
+        let member = |result: &Result<Done, Failure>| matches!(result, Ok(Done::Member(_)));
+        let done = self.clusters.iter().any(|(name, result)| name == context && member(result));
         self.connections.get(context).filter(|_| done)
+    }
+
+    /// How many members are done.
+    pub fn members(&self) -> usize {
+        self.clusters.iter().filter(|(_, result)| matches!(result, Ok(Done::Member(_)))).count()
     }
 
     /// Whether everything was as it should be.
     pub fn is_unchanged(&self) -> bool {
-        self.clusters.iter().all(|(_, r)| r.as_ref().is_ok_and(|w| w.is_nothing()))
+        self.clusters
+            .iter()
+            .all(|(_, result)| matches!(result, Ok(Done::Member(written)) if written.is_nothing()))
     }
 }
 
-/// A cluster with everything that was decided for it.
-struct Work<'a> {
-    reached: &'a Reached<'a>,
-    desired: Vec<Value>,
-    changes: Vec<Change>,
-    /// Objects under names that the mesh needs, made by somebody else.
-    foreign: Vec<(String, Key)>,
-}
-
-/// Makes the selected clusters one mesh.
-pub async fn apply(
-    local: &mut Local,
+/// Makes the selected clusters one mesh, as it was prepared.
+pub async fn carry_out(
+    prepared: Prepared<'_>,
+    local: &Local,
     options: &Options,
     wishes: &Wishes,
+    terms: &Terms,
     events: &Events,
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let base = local.check()?;
-    emit_notes(local, &base, events);
-    let contexts: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
-    events.emit(Event::Started { contexts });
-    let cache = local.home.cache();
-    let istioctl = Istioctl::find(options.istioctl.as_deref(), &cache).await?;
-    let render = render_all(local, &istioctl, &base);
-    let reach = reach_all(local, options, true, events);
-    // What istioctl refuses is told at once, and before anything that a cluster says.
-    let (fleet, rendered) = futures::try_join!(reach.map(Ok), render)?;
-    let fleet = fleet?;
-    policy::check(local, &fleet.reached, &istioctl.version)?;
-    let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
-    let observed: Vec<(&Site, &Observed)> =
-        fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
-    let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    for text in trust.notes.iter().cloned().chain(unlinked(local, &observed)) {
-        events.emit(Event::Note { text });
-    }
-    let same_run = options.same_run(local.topology.mesh_id.as_ref());
-    let planned = plan(local, options, &fleet.reached, &rendered, &trust, &istioctl.version).await;
-    let (work, failed) = planned;
-    let foreign: Vec<(String, Key)> =
-        work.iter().flat_map(|work| work.foreign.iter().cloned()).collect();
-    if !foreign.is_empty() && !wishes.force {
-        return Err(policy::foreign_objects(&foreign, &same_run));
-    }
-    for (context, failure) in &failed {
-        events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
-    }
+    let Prepared { istio, trust, work, leavers, failed } = prepared;
+    trust.save(&local.home.certs())?;
     // On record before the first write: what a run leaves half done must be found again.
     let mut state = local.state.clone();
     state.root = Some(trust.root.certificate.fingerprint.clone());
-    state.contexts.extend(work.iter().map(|work| {
-        (work.reached.site.context().to_owned(), record(work.reached, &istioctl.version))
-    }));
-    state.save(&local.home.state())?;
-    let mut results = roll_out(local, options, wishes, events, work).await;
-    results.extend(failed.into_iter().map(|(context, failure)| (context, Err(failure))));
-    let connections = fleet.reached.iter();
-    let connections =
-        connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
-    results.extend(fleet.failed);
-    let order: Vec<String> = local.selected().map(|s| s.context().to_owned()).collect();
-    local.state = state;
-    let clusters = order
-        .into_iter()
-        .filter_map(|context| results.remove(&context).map(|result| (context, result)))
-        .collect();
-    Ok(Outcome { clusters, elapsed: started.elapsed(), connections })
-}
-
-fn emit_notes(local: &Local, base: &Base, events: &Events) {
-    let overlays = local.selected().filter_map(|site| site.overlay.as_ref());
-    let bases = std::iter::once(base).chain(overlays).flat_map(|base| &base.notes);
-    for note in local.topology.notes.iter().chain(bases) {
-        events.emit(Event::Note { text: note.to_string() });
-    }
-}
-
-/// Renders each variant once; clusters that share a base share its run of istioctl.
-async fn render_all(
-    local: &Local,
-    istioctl: &Istioctl,
-    base: &Base,
-) -> Result<BTreeMap<String, Arc<Vec<Value>>>, Failure> {
-    let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Vec<Value>>> = BTreeMap::new();
-    let mut by_context = BTreeMap::new();
-    for site in local.selected() {
-        let variant = variant(local, site);
-        let overlay = site.overlay.as_ref().map(|overlay| &overlay.operator);
-        let input = (variant.clone(), overlay.map(Value::to_string));
-        let objects = if !variant.control_plane && !variant.gateway {
-            Arc::default()
-        } else if let Some(objects) = by_input.get(&input) {
-            Arc::clone(objects)
-        } else {
-            let cache = local.home.cache();
-            Arc::new(
-                istioctl
-                    .render(&base.operator, overlay, &variant, &cache, &local.home.base())
-                    .await?,
-            )
-        };
-        by_input.insert(input, Arc::clone(&objects));
-        by_context.insert(site.context().to_owned(), objects);
-    }
-    Ok(by_context)
-}
-
-fn variant(local: &Local, site: &Site) -> Variant {
-    Variant {
-        mesh_id: local.topology.mesh_id.to_string(),
-        namespace: site.namespace().to_owned(),
-        control_plane: site.managed(),
-        gateway: local.many_networks(),
-        addresses: local.gateway_addresses(),
-    }
-}
-
-/// Compares what every cluster should hold with what it holds, and finds what is somebody else's
-/// before anything is written anywhere. A cluster that cannot be compared stops no other one.
-async fn plan<'a>(
-    local: &Local,
-    options: &Options,
-    reached: &'a [Reached<'a>],
-    rendered: &BTreeMap<String, Arc<Vec<Value>>>,
-    trust: &Trust,
-    istio: &str,
-) -> (Vec<Work<'a>>, BTreeMap<String, Failure>) {
-    let mut failed = trust.failed.clone();
-    let in_order = reached.iter().filter(|r| !failed.contains_key(r.site.context()));
-    let compared = in_order.map(|reached| compare(local, reached, rendered, trust, istio));
-    let mut work = Vec::new();
-    for (context, result) in fleet::all(options.parallel, compared).await {
-        match result {
-            Ok(one) => work.push(one),
-            Err(failure) => {
-                failed.insert(context, failure);
-            }
+    state
+        .contexts
+        .extend(work.iter().map(|one| (one.context().to_owned(), record(&one.reached, &istio))));
+    for (context, record) in &mut state.contexts {
+        if local.topology.member(context).is_none() && record.left.is_none() {
+            record.left = Some(Left::Pending);
         }
     }
-    (work, failed)
-}
-
-async fn compare<'a>(
-    local: &Local,
-    reached: &'a Reached<'a>,
-    rendered: &BTreeMap<String, Arc<Vec<Value>>>,
-    trust: &Trust,
-    istio: &str,
-) -> (String, Result<Work<'a>, Failure>) {
-    let (site, seen) = (reached.site, &reached.seen);
-    let id = object::set_id(site.namespace());
-    let place = Place {
-        mesh_id: local.topology.mesh_id.as_ref(),
-        cluster: site.cluster.as_ref(),
-        network: site.member.network.as_ref(),
-        namespace: site.namespace(),
-        reader: site.member.reader.as_ref(),
-        joined: site.member.registry_join,
-        gateway: local.many_networks(),
-        own_address: site.member.gateway.is_some(),
-        istio,
-        own_namespace: seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id)),
+    state.save(&local.home.state())?;
+    let connections = work.iter().map(|one| &one.reached);
+    let connections =
+        connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
+    let manner = Manner {
+        wait: terms.wait,
+        force: wishes.force,
+        prune: terms.prune,
+        timeout: options.timeout,
     };
-    let objects = rendered.get(site.context()).map_or(&[][..], |objects| objects.as_slice());
-    let desired = desired(&place, objects, trust.cacerts.get(site.context()));
-    let mut live = seen.ours.clone();
-    let known = [&seen.namespace, &seen.parent].into_iter().flatten();
-    live.extend(known.map(|object| (Key::of(object), object.clone())));
-    let changes = changes(desired.clone(), &live);
-    let foreign = find_foreign(reached, &changes).await;
-    let work = foreign.map(|foreign| Work { reached, desired, changes, foreign });
-    (site.context().to_owned(), work)
-}
-
-/// Links that this run does not make, as one side of them is left out.
-fn unlinked(local: &Local, observed: &[(&Site, &Observed)]) -> Vec<String> {
-    let left_out = || local.sites.iter().filter(|s| !s.selected && s.member.registry_join);
-    let joined = observed.iter().filter(|(site, _)| site.member.registry_join);
-    joined
-        .filter_map(|(site, seen)| {
-            let missing = left_out().filter(|other| {
-                let name = other.cluster.as_ref();
-                !seen.remote_secrets.iter().any(|s| remote_secret::clusters(s).contains(&name))
-            });
-            let missing: Vec<String> = missing.map(|o| format!("`{}`", o.context())).collect();
-            (!missing.is_empty()).then(|| {
-                format!(
-                    "`{}` is not linked with {}, as `--contexts` leaves that out",
-                    site.context(),
-                    missing.join(", ")
-                )
-            })
-        })
-        .collect()
-}
-
-/// Objects that are to be created, but exist: without our mark they are somebody else's.
-async fn find_foreign(
-    reached: &Reached<'_>,
-    changes: &[Change],
-) -> Result<Vec<(String, Key)>, Failure> {
-    // In a namespace that is not there yet, nothing of it can be.
-    let fresh = reached.seen.namespace.is_none();
-    let looks = changes
+    let (mut results, left) = futures::join!(
+        roll_out(local, options, manner, events, work),
+        leave(local, options, terms, events, &leavers),
+    );
+    for (context, result) in &left {
+        forget(&mut state, context, result.as_ref().ok());
+    }
+    state.save(&local.home.state())?;
+    results.extend(left);
+    results.extend(failed.into_iter().map(|(context, failure)| (context, Err(failure))));
+    let mut clusters: Vec<(String, Result<Done, Failure>)> = local
+        .sites
         .iter()
-        .filter(|change| change.verb == Verb::Create)
-        .filter(|change| !fresh || change.key().namespace.is_empty())
-        .filter(|change| change.object["kind"] != "Namespace")
-        .map(|change| async {
-            let Some(id) = ResourceId::of(&change.object) else { return Ok(None) };
-            let found = reached.cluster.get(&id).await?;
-            Ok::<_, Failure>(found.map(|_| (reached.site.context().to_owned(), change.key())))
+        .chain(&local.leavers)
+        .filter_map(|site| results.remove_entry(site.context()))
+        .collect();
+    clusters.extend(results);
+    Ok(Outcome { clusters, elapsed: started.elapsed(), state, connections })
+}
+
+/// Strikes a cluster that left off the record, or notes that it was left standing.
+fn forget(state: &mut State, context: &str, done: Option<&Done>) {
+    let Some(Done::Left(departure)) = done else { return };
+    if departure.cleared.is_some() {
+        state.contexts.remove(context);
+    } else if let Some(record) = state.contexts.get_mut(context) {
+        record.left = Some(Left::Kept);
+    }
+}
+
+/// Takes the clusters that leave out of the mesh, side by side.
+async fn leave(
+    local: &Local,
+    options: &Options,
+    terms: &Terms,
+    events: &Events,
+    leavers: &[Leaver<'_>],
+) -> BTreeMap<String, Result<Done, Failure>> {
+    let departures = leavers.iter().map(|leaver| async move {
+        let context = leaver.context().to_owned();
+        let fate = terms.fates.get(&context).copied().unwrap_or(Fate::Ask);
+        let fate = if leaver.has_control_plane() { fate } else { Fate::Remove };
+        let mut result = Box::pin(leaver.leave(local, options, fate, events)).await;
+        if result.is_ok() && fate == Fate::Ask {
+            result = Err(standing(local, options, &context));
+        }
+        events.emit(match &result {
+            Ok(_) => Event::Finished { context: context.clone(), what: "left the mesh".into() },
+            Err(failure) => Event::Failed { context: context.clone(), failure: failure.clone() },
         });
-    Ok(fleet::try_all(REQUESTS, looks).await?.into_iter().flatten().collect())
+        (context, result.map(Done::Left))
+    });
+    super::fleet::all(options.parallel, departures).await.into_iter().collect()
+}
+
+/// A cluster that is out of the mesh and still has a control plane, as nobody agreed to remove it.
+fn standing(local: &Local, options: &Options, context: &str) -> Failure {
+    let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
+    Failure::new(format!(
+        "`{context}` has no links to the mesh any more, and its control plane is still there: nobody agreed to remove it"
+    ))
+    .hint(format!("look at what would go: `kubectl multimesh plan{same_mesh}`"))
+    .hint(format!("remove it: `kubectl multimesh apply --yes{same_mesh}`"))
+    .hint(format!("or leave it standing: `kubectl multimesh apply --keep-control-plane{same_mesh}`"))
+}
+
+/// A cluster that is as it should be but for what nothing wants any more.
+fn unwanted(local: &Local, options: &Options, context: &str, count: usize) -> Failure {
+    let same_run = options.same_run(local.topology.mesh_id.as_ref());
+    let what = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+    Failure::new(format!(
+        "`{context}` is done, but {what} that earlier applies made and nothing wants any more is still there: nobody agreed to delete",
+    ))
+    .hint(format!("look at what would go: `kubectl multimesh plan{same_run}`"))
+    .hint(format!("delete it: `kubectl multimesh apply --yes{same_run}`"))
 }
 
 /// Rolls out all clusters side by side.
 async fn roll_out(
     local: &Local,
     options: &Options,
-    wishes: &Wishes,
+    manner: Manner,
     events: &Events,
     work: Vec<Work<'_>>,
-) -> BTreeMap<String, Result<Written, Failure>> {
-    let exchange = Exchange::new(work.iter().map(|w| w.reached.site.context()));
+) -> BTreeMap<String, Result<Done, Failure>> {
+    let contexts: Vec<String> = work.iter().map(|w| w.context().to_owned()).collect();
+    let exchange = Exchange::new(contexts.iter().map(String::as_str));
     let turns = Semaphore::new(options.parallel);
-    let manner = Manner { wait: wishes.wait, force: wishes.force, timeout: options.timeout };
-    let runs = work.into_iter().map(|work| {
+    let runs = work.into_iter().map(|mut work| {
         let (exchange, turns) = (&exchange, &turns);
         async move {
-            let site = work.reached.site;
+            let last = keep_kinds(&mut work).filter(|_| manner.prune);
+            let Work { reached, desired, changes, prunes, .. } = work;
+            let site = reached.site;
             let rollout = Rollout {
                 site,
-                cluster: &work.reached.cluster,
-                seen: &work.reached.seen,
-                desired: &work.desired,
-                changes: work.changes,
+                cluster: &reached.cluster,
+                seen: &reached.seen,
+                desired: &desired,
+                changes,
+                prunes,
+                last,
                 peers: local.peers_of(site),
                 exchange,
                 manner,
@@ -313,26 +223,54 @@ async fn roll_out(
                 turns,
             };
             let context = site.context().to_owned();
-            let result = rollout.run().await;
+            let stay = if manner.prune { 0 } else { rollout.unwanted() };
+            let mut result = rollout.run().await;
+            if result.is_ok() && stay > 0 {
+                result = Err(unwanted(local, options, &context, stay));
+            }
             events.emit(match &result {
                 Ok(written) => Event::Finished { context: context.clone(), what: tell(*written) },
                 Err(failure) => {
                     Event::Failed { context: context.clone(), failure: failure.clone() }
                 }
             });
-            (context, result)
+            (context, result.map(Done::Member))
         }
     });
     futures::future::join_all(runs).await.into_iter().collect()
 }
 
-fn tell(written: Written) -> String {
-    match (written.created, written.updated) {
-        (0, 0) => "nothing to change".into(),
-        (created, 0) => format!("{created} created"),
-        (0, updated) => format!("{updated} updated"),
-        (created, updated) => format!("{created} created, {updated} updated"),
+/// Where objects go whose kind only the apply set's parent tells, it goes on naming that kind until
+/// they are gone: a run that is cut short would lose them otherwise. Gives the parent as it is
+/// written in the end.
+fn keep_kinds(work: &mut Work<'_>) -> Option<Change> {
+    let kinds = unlisted_kinds(&work.prunes);
+    let parent = work.desired.iter().find(|o| o["metadata"]["name"] == PARENT)?;
+    let meanwhile = naming(parent, &kinds)?;
+    let last = Change {
+        verb: Verb::Update,
+        step: Step::Ground,
+        object: Arc::clone(parent),
+        before: work.reached.seen.parent.clone(),
+    };
+    let (key, live) = (last.key(), last.before.as_ref());
+    if live.and_then(|live| annotation(live, DIGEST)) == annotation(&meanwhile, DIGEST) {
+        work.changes.retain(|change| change.key() != key);
+    } else {
+        work.changes.iter_mut().find(|change| change.key() == key)?.object = Arc::new(meanwhile);
     }
+    Some(last)
+}
+
+fn tell(written: Written) -> String {
+    let Written { created, updated, adopted, pruned } = written;
+    let parts: Vec<String> =
+        [(created, "created"), (updated, "updated"), (adopted, "taken over"), (pruned, "deleted")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+    if parts.is_empty() { "nothing to change".into() } else { parts.join(", ") }
 }
 
 fn record(reached: &Reached<'_>, istio: &str) -> Record {
@@ -344,5 +282,6 @@ fn record(reached: &Reached<'_>, istio: &str) -> Record {
         namespace: site.namespace().to_owned(),
         server: site.entry.server.clone(),
         istio: Some(istio.to_owned()),
+        left: None,
     }
 }

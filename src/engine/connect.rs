@@ -7,9 +7,17 @@ use super::fleet;
 use super::local::{Local, Options, Site};
 use super::observe::{Observed, observe};
 use super::policy;
-use super::rollout::Written;
 use crate::error::{Exit, Failure};
 use crate::kube::{self, Cluster, ConnectOptions};
+
+/// What a run is about to do to the clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It only looks.
+    Look,
+    /// It writes, so it needs the rights to.
+    Write,
+}
 
 /// A cluster that answered.
 pub struct Reached<'a> {
@@ -26,7 +34,7 @@ pub struct Fleet<'a> {
     /// Those that answered.
     pub reached: Vec<Reached<'a>>,
     /// Those that did not, and why.
-    pub failed: BTreeMap<String, Result<Written, Failure>>,
+    pub failed: BTreeMap<String, Failure>,
 }
 
 /// Connects to a cluster.
@@ -44,13 +52,13 @@ pub async fn connect(local: &Local, options: &Options, context: &str) -> Result<
 pub async fn reach_all<'a>(
     local: &'a Local,
     options: &Options,
-    writes: bool,
+    purpose: Purpose,
     events: &Events,
 ) -> Result<Fleet<'a>, Failure> {
     let reaches = local.selected().map(|site| async move {
         let what = "reading what is there".to_owned();
         events.emit(Event::Step { context: site.context().to_owned(), what });
-        (site, Box::pin(reach(local, options, site, writes)).await)
+        (site, Box::pin(reach(local, options, site, purpose)).await)
     });
     let mut fleet = Fleet { reached: Vec::new(), failed: BTreeMap::new() };
     let mut refused = Vec::new();
@@ -68,7 +76,7 @@ pub async fn reach_all<'a>(
         };
         let context = site.context().to_owned();
         events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
-        fleet.failed.insert(context, Err(failure));
+        fleet.failed.insert(context, failure);
     }
     match policy::join(refused) {
         Some(failure) => Err(failure),
@@ -78,7 +86,7 @@ pub async fn reach_all<'a>(
 }
 
 /// Why a cluster cannot be worked on.
-enum Unreached {
+pub(super) enum Unreached {
     /// The user has to decide or do something first.
     Refused(Failure),
     /// It does not answer as it should.
@@ -91,15 +99,28 @@ impl From<kube::Error> for Unreached {
     }
 }
 
-async fn reach<'a>(
+impl From<Unreached> for Failure {
+    fn from(unreached: Unreached) -> Self {
+        match unreached {
+            Unreached::Refused(failure) | Unreached::Broken(failure) => failure,
+        }
+    }
+}
+
+/// Reaches one cluster.
+pub(super) async fn reach<'a>(
     local: &Local,
     options: &Options,
     site: &'a Site,
-    writes: bool,
+    purpose: Purpose,
 ) -> Result<Reached<'a>, Unreached> {
     let cluster = connect(local, options, site.context()).await.map_err(Unreached::Broken)?;
-    let rights =
-        async { if writes { policy::check_rights(site, &cluster).await } else { Ok(None) } };
+    let rights = async {
+        match purpose {
+            Purpose::Write => policy::check_rights(site, &cluster).await,
+            Purpose::Look => Ok(None),
+        }
+    };
     let (missing, seen) = futures::join!(rights, observe(&cluster, site.namespace()));
     // Missing rights say more than the look that they made fail.
     if let Some(missing) = missing? {
@@ -111,7 +132,7 @@ async fn reach<'a>(
 /// When no cluster answered, the first reason is the run's.
 fn nobody(fleet: Fleet<'_>) -> Failure {
     let count = fleet.failed.len();
-    let mut reasons = fleet.failed.into_values().filter_map(Result::err);
+    let mut reasons = fleet.failed.into_values();
     let first = reasons.next().unwrap_or_else(|| Failure::usage("no context is selected"));
     if count <= 1 {
         return first;

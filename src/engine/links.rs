@@ -11,10 +11,12 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::local::Site;
+use super::observe::Observed;
 use crate::error::Failure;
 use crate::istio::remote_secret::{self, Credential};
 use crate::kube::{Cluster, ResourceId};
-use crate::plan::object;
+use crate::plan::change::{Verb, change};
+use crate::plan::object::{self, Key};
 
 /// How long the token of a new account may take: the API server's controller fills it within a
 /// second.
@@ -81,6 +83,86 @@ impl Drop for CloseOnDrop<'_> {
     }
 }
 
+/// A remote secret that changes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LinkChange {
+    /// What happens.
+    pub verb: Verb,
+    /// The cluster that it is for.
+    pub cluster: String,
+    /// Which Secret it is.
+    pub key: Key,
+    /// The Secret as it is.
+    pub before: Option<Value>,
+    /// The Secret as it would be; none where the token is not made yet.
+    pub after: Option<Arc<Value>>,
+}
+
+/// What is known of a peer before anything is written.
+pub(super) struct Known {
+    /// Its Istio cluster name.
+    pub cluster: String,
+    /// Its credential, if it is there and stays.
+    pub credential: Option<Credential>,
+}
+
+/// Finds the remote secrets that change in a cluster, given its peers.
+pub(super) fn changes<'a>(
+    site: &Site,
+    seen: &Observed,
+    peers: impl Iterator<Item = &'a Known>,
+) -> Vec<LinkChange> {
+    let namespace = site.namespace();
+    let free = peers
+        .filter(|peer| held_by_another(&seen.remote_secrets, &peer.cluster, namespace).is_none());
+    free.filter_map(|peer| {
+        let Some(credential) = &peer.credential else {
+            let key = Key {
+                group: String::new(),
+                kind: "Secret".to_owned(),
+                namespace: namespace.to_owned(),
+                name: remote_secret::name(&peer.cluster),
+            };
+            let before = seen.ours.get(&key).cloned();
+            let verb = if before.is_some() { Verb::Update } else { Verb::Create };
+            return Some(LinkChange {
+                verb,
+                cluster: peer.cluster.clone(),
+                key,
+                before,
+                after: None,
+            });
+        };
+        let secret = Arc::new(remote_secret_for(credential, namespace));
+        let change = change(&secret, seen.ours.get(&Key::of(&secret)))?;
+        Some(LinkChange {
+            verb: change.verb,
+            cluster: peer.cluster.clone(),
+            key: change.key(),
+            before: change.before,
+            after: Some(change.object),
+        })
+    })
+    .collect()
+}
+
+/// The Secret that holds the token with which peers reach a cluster.
+pub(super) fn token_key(site: &Site) -> Key {
+    Key {
+        group: String::new(),
+        kind: "Secret".to_owned(),
+        namespace: site.namespace().to_owned(),
+        name: remote_secret::token_secret_name(site.member.reader.as_ref()),
+    }
+}
+
+/// The credential with which peers reach a cluster, if it was there when it was looked at.
+pub(super) fn seen_credential(site: &Site, seen: &Observed) -> Option<Credential> {
+    let (ca, token) = token_of(seen.ours.get(&token_key(site))?)?;
+    let custom_ca = custom_ca(site).ok()?;
+    Some(credential_with(site, custom_ca.unwrap_or(ca), token))
+}
+
 /// Reads the credential with which peers reach a cluster, waiting for its token to be made.
 pub(super) async fn credential(site: &Site, cluster: &Cluster) -> Result<Credential, Failure> {
     let name = remote_secret::token_secret_name(site.member.reader.as_ref());
@@ -110,7 +192,11 @@ pub(super) async fn credential(site: &Site, cluster: &Cluster) -> Result<Credent
             site.member.reader
         ))
     })??;
-    Ok(Credential {
+    Ok(credential_with(site, custom_ca.unwrap_or(ca), token))
+}
+
+fn credential_with(site: &Site, ca: String, token: Zeroizing<String>) -> Credential {
+    Credential {
         cluster: site.cluster.to_string(),
         server: site.peer_server().to_owned(),
         tls_server_name: site
@@ -119,16 +205,17 @@ pub(super) async fn credential(site: &Site, cluster: &Cluster) -> Result<Credent
             .clone()
             .or_else(|| site.entry.tls_server_name.clone()),
         proxy_url: site.member.proxy_url.clone(),
-        ca: custom_ca.unwrap_or(ca),
+        ca,
         token,
-    })
+    }
 }
 
 fn custom_ca(site: &Site) -> Result<Option<String>, Failure> {
     site.member.ca.as_deref().map(super::home::read).transpose()
 }
 
-fn token_of(secret: &Value) -> Option<(String, Zeroizing<String>)> {
+/// The CA and the token in a Secret with an account's token, once it is filled.
+pub(super) fn token_of(secret: &Value) -> Option<(String, Zeroizing<String>)> {
     let text = |key: &str| {
         let bytes = BASE64_STANDARD.decode(secret.get("data")?.get(key)?.as_str()?).ok()?;
         String::from_utf8(bytes).ok().filter(|text| !text.is_empty())

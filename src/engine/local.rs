@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{self, Choice, Home};
-use super::state::State;
+use super::state::{Left, Record, State};
 use super::trust;
 use crate::error::Failure;
 use crate::istio::base::{self, Base, Role};
@@ -111,6 +111,9 @@ pub struct Local {
     pub topology: Topology,
     /// The members in the order of the topology.
     pub sites: Vec<Site>,
+    /// What was applied and is in the topology no more, as far as the kubeconfig has it; empty
+    /// where `sites` has it.
+    pub leavers: Vec<Site>,
     /// The user's kubeconfig.
     pub kubeconfig: Kubeconfig,
     /// What was applied before.
@@ -139,6 +142,7 @@ impl Local {
         let names = topology::resolve(&topology, &pinned(&state))?;
         let mut members: Vec<(Member, ClusterName)> =
             topology.members.iter().cloned().zip(names.into_iter().map(|(_, name)| name)).collect();
+        let mut left = leavers(&topology, &state, &kubeconfig, &home);
         if applied {
             for (member, _) in &mut members {
                 let record = state.contexts.get(member.context.as_str());
@@ -146,31 +150,92 @@ impl Local {
                     member.namespace = namespace;
                 }
             }
-            members.extend(leavers(&topology, &state, &kubeconfig, &home));
+            members.append(&mut left);
+        } else {
+            // What was left standing on purpose is not looked at again.
+            let kept = |context: &str| state.contexts[context].left == Some(Left::Kept);
+            left.retain(|(member, _)| !kept(member.context.as_str()));
         }
         let selectors = options.contexts.iter().map(|text| text.parse::<Selector>());
         let selectors = selectors.collect::<Result<Vec<_>, _>>()?;
-        let selected = topology::select(members.iter().map(|(m, _)| &m.context), &selectors)?;
-        let sites = members
-            .into_iter()
-            .map(|(member, cluster)| {
-                let selected = selected.contains(&member.context);
-                let entry = match kubeconfig.context(member.context.as_str()) {
-                    Ok(entry) => entry,
-                    // Nothing is asked of a cluster that this run leaves out.
-                    Err(_) if !selected => ContextEntry::unknown(member.context.as_str()),
-                    Err(error) => {
-                        return Err(Failure {
-                            excerpt: Some(member.place.clone()),
-                            ..error.into()
-                        });
-                    }
-                };
-                let overlay = if applied { None } else { read_overlay(&member)? };
-                Ok(Site { member, cluster, entry, selected, overlay })
-            })
-            .collect::<Result<Vec<_>, Failure>>()?;
-        Ok(Self { home, topology, sites, kubeconfig, state })
+        let everyone = members.iter().chain(&left).map(|(member, _)| &member.context);
+        let selected = topology::select(everyone, &selectors)?;
+        let site = |(member, cluster): (Member, ClusterName)| {
+            let selected = selected.contains(&member.context);
+            let entry = match kubeconfig.context(member.context.as_str()) {
+                Ok(entry) => entry,
+                // Nothing is asked of a cluster that this run leaves out.
+                Err(_) if !selected => ContextEntry::unknown(member.context.as_str()),
+                Err(error) => {
+                    return Err(Failure { excerpt: Some(member.place.clone()), ..error.into() });
+                }
+            };
+            let overlay = if applied { None } else { read_overlay(&member)? };
+            Ok(Site { member, cluster, entry, selected, overlay })
+        };
+        let sites = members.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
+        let leavers = left.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
+        Ok(Self { home, topology, sites, leavers, kubeconfig, state })
+    }
+
+    /// Takes contexts for what others were called at an earlier apply, `(then, now)`: the record
+    /// moves with them, and with it the cluster name.
+    pub(super) fn follow(&mut self, renamed: &[(String, String)]) -> Result<(), Failure> {
+        for (then, now) in renamed {
+            if let Some(record) = self.state.contexts.remove(then) {
+                self.state.contexts.insert(now.clone(), record);
+            }
+        }
+        let names = topology::resolve(&self.topology, &pinned(&self.state))?;
+        for (site, (_, name)) in self.sites.iter_mut().zip(names) {
+            site.cluster = name;
+        }
+        self.leavers.retain(|leaver| self.state.contexts.contains_key(leaver.context()));
+        Ok(())
+    }
+
+    /// Gives up contexts that were applied and that the topology lists no more: what is there is
+    /// the user's business from now on.
+    pub fn forget(&mut self, contexts: &[String]) -> Result<(), Failure> {
+        for context in contexts {
+            if self.topology.member(context).is_some() {
+                return Err(Failure::usage(format!(
+                    "`{context}` is in the topology, so it cannot be given up"
+                ))
+                .hint(format!(
+                    "leave it out of this run: `--contexts '^{context}'`, or remove it from {}",
+                    self.home.topology.display()
+                )));
+            }
+            if self.state.contexts.remove(context).is_none() {
+                return Err(Failure::usage(format!(
+                    "`{context}` is not on record as a cluster that left the mesh"
+                ))
+                .hint("leave out `--forget`: there is nothing to give up"));
+            }
+            self.leavers.retain(|leaver| leaver.context() != context);
+        }
+        Ok(())
+    }
+
+    /// Contexts that were applied and that neither the topology nor the kubeconfig has any more.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.state.contexts.iter().filter(|(context, record)| {
+            record.left != Some(Left::Kept)
+                && self.topology.member(context).is_none()
+                && !self.sites.iter().chain(&self.leavers).any(|s| s.context() == *context)
+        })
+    }
+
+    /// The names of the clusters that a member is to be linked with, whether this run works on them
+    /// or not.
+    pub(super) fn linked_with(&self, site: &Site) -> BTreeSet<&str> {
+        let joined = |other: &&Site| {
+            site.member.registry_join
+                && other.member.registry_join
+                && other.context() != site.context()
+        };
+        self.sites.iter().filter(joined).map(|other| other.cluster.as_ref()).collect()
     }
 
     /// The members that this run works on.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, TryFutureExt as _};
 use serde_json::Value;
 
 use super::fleet::{self, REQUESTS};
@@ -28,9 +28,11 @@ const KINDS: [(&str, &str); 17] = [
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
-    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ("apiextensions.k8s.io/v1", DEFINITION),
     ("networking.istio.io/v1", "Gateway"),
 ];
+
+const DEFINITION: &str = "CustomResourceDefinition";
 
 /// A cluster as it was found.
 #[derive(Debug, Clone)]
@@ -54,6 +56,12 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// An object that an apply may write, as it is. Definitions are known by their metadata alone.
+    pub fn live(&self, key: &Key) -> Option<&Value> {
+        let beside = || [&self.namespace, &self.parent].into_iter().flatten();
+        self.ours.get(key).or_else(|| beside().find(|object| Key::of(object) == *key))
+    }
+
     /// The mesh that the cluster belongs to already, by the apply set's parent.
     pub fn mesh_id(&self) -> Option<&str> {
         self.parent.as_ref()?.pointer("/data/mesh_id")?.as_str()
@@ -101,7 +109,12 @@ pub(super) async fn members(
     let lists: Vec<BoxFuture<'_, Result<Vec<Value>, Error>>> = kinds
         .iter()
         .map(|&(api_version, kind)| {
-            cluster.list(api_version, kind, None, Some(&selector)).map_ok(|list| list).boxed()
+            if kind == DEFINITION {
+                // They are large, and their metadata tells what has to be known.
+                cluster.list_metadata(api_version, kind, None, Some(&selector)).boxed()
+            } else {
+                cluster.list(api_version, kind, None, Some(&selector)).boxed()
+            }
         })
         .collect();
     let lists = fleet::try_all(REQUESTS, lists).await?;
@@ -125,6 +138,11 @@ async fn members_of_other_kinds(
         found.extend(members(cluster, set_id, &[(&api_version, kind)]).await?);
     }
     Ok(found)
+}
+
+/// Whether objects of a kind, as apply sets write it, are found without the apply set's parent.
+pub(super) fn is_listed(kind: &str) -> bool {
+    KINDS.iter().any(|(api_version, name)| group_kind(api_version, name) == kind)
 }
 
 fn group_kind(api_version: &str, kind: &str) -> String {

@@ -107,11 +107,16 @@ pub(super) fn join(mut failures: Vec<Failure>) -> Option<Failure> {
 }
 
 /// Checks the reached clusters against the record, each other, and the istioctl at hand.
-pub(super) fn check(local: &Local, reached: &[Reached<'_>], istioctl: &str) -> Result<(), Failure> {
+pub(super) fn check(
+    local: &Local,
+    reached: &[Reached<'_>],
+    istioctl: &str,
+    rename: bool,
+) -> Result<(), Failure> {
     check_identity(local, reached)?;
     let mut failures = Vec::new();
     for reached in reached {
-        failures.extend(check_membership(local, reached).err());
+        failures.extend(check_membership(local, reached, rename).err());
         failures.extend(check_istio(reached, istioctl).err());
     }
     join(failures).map_or(Ok(()), Err)
@@ -151,7 +156,7 @@ pub(super) fn check_identity(local: &Local, reached: &[Reached<'_>]) -> Result<(
 }
 
 /// Refuses a cluster of another mesh, and a cluster that would change its name.
-fn check_membership(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
+fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
     let context = site.context();
     if let Some(mesh) = seen.mesh_id().filter(|id| *id != local.topology.mesh_id.as_ref()) {
@@ -163,15 +168,17 @@ fn check_membership(local: &Local, reached: &Reached<'_>) -> Result<(), Failure>
     }
     let named = seen.parent.as_ref().and_then(|p| p.pointer("/data/cluster")?.as_str());
     match named.filter(|name| *name != site.cluster.as_ref()) {
-        None => Ok(()),
-        Some(name) => Err(Failure {
+        Some(name) if !rename => Err(Failure {
             excerpt: Some(site.member.place.clone()),
             ..Failure::new(format!(
-                "`{context}` has the cluster name `{name}` and would become `{}`; every proxy there would have to be restarted",
+                "`{context}` has the cluster name `{name}` and would become `{}`; that replaces its intermediate CA and every link to it, \
+                 and every proxy there keeps the old name until its pod is restarted",
                 site.cluster
             ))
         }
-        .hint(format!("keep the name: `cluster: {name}` under `{context}`"))),
+        .hint(format!("keep the name: `cluster: {name}` under `{context}`"))
+        .hint("or pay the price: add `--allow-cluster-rename`")),
+        _ => Ok(()),
     }
 }
 
@@ -227,6 +234,16 @@ fn check_existing(reached: &Reached<'_>) -> Result<(), Failure> {
         ))
         .hint("install Istio there first, or leave `control_plane` out to have it installed"));
     };
+    if object::is_ours(istiod, &object::set_id(namespace)) {
+        return Err(Failure {
+            excerpt: Some(site.member.place_of("control_plane").clone()),
+            ..Failure::new(format!(
+                "`{context}` has the control plane that this mesh installed, so `control_plane: existing` would delete it"
+            ))
+        }
+        .hint("leave `control_plane` out: the mesh goes on with it")
+        .hint("or tear the cluster down first, and install Istio there yourself"));
+    }
     let name = env(istiod, "CLUSTER_ID").unwrap_or("Kubernetes");
     if name == site.cluster.as_ref() {
         return Ok(());

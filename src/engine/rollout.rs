@@ -1,5 +1,6 @@
 //! One cluster's part of an apply: its objects step by step, its links as its peers get ready.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use super::observe::Observed;
 use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
-use crate::kube::{self, Apply, Cluster};
+use crate::kube::{self, Apply, Cluster, Propagation};
 use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label};
 use crate::plan::order::Step;
+use crate::plan::prune::Prune;
+use crate::plan::removal::Target;
 
 /// How an apply goes about its work.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,8 @@ pub(super) struct Manner {
     pub wait: bool,
     /// Whether to take over objects and fields that somebody else manages.
     pub force: bool,
+    /// Whether to delete what nothing wants any more. Links go in any case.
+    pub prune: bool,
     /// How long to wait for one cluster.
     pub timeout: Duration,
 }
@@ -47,12 +52,16 @@ pub struct Written {
     pub created: usize,
     /// Objects that differed.
     pub updated: usize,
+    /// Objects that somebody else had made.
+    pub adopted: usize,
+    /// Objects that went.
+    pub pruned: usize,
 }
 
 impl Written {
     /// Whether nothing was written.
     pub const fn is_nothing(self) -> bool {
-        self.created == 0 && self.updated == 0
+        self.created + self.updated + self.adopted + self.pruned == 0
     }
 }
 
@@ -65,9 +74,13 @@ pub(super) struct Rollout<'a> {
     /// What was there before.
     pub seen: &'a Observed,
     /// All its objects but the remote secrets.
-    pub desired: &'a [Value],
+    pub desired: &'a [Arc<Value>],
     /// What has to be written.
     pub changes: Vec<Change>,
+    /// What goes.
+    pub prunes: Vec<Prune>,
+    /// What is written when all else is done.
+    pub last: Option<Change>,
     /// The contexts that it is to be linked with.
     pub peers: Vec<&'a Site>,
     /// Where credentials are exchanged.
@@ -84,6 +97,19 @@ pub(super) struct Rollout<'a> {
 struct Counter {
     created: AtomicUsize,
     updated: AtomicUsize,
+    adopted: AtomicUsize,
+    pruned: AtomicUsize,
+}
+
+impl From<Counter> for Written {
+    fn from(counter: Counter) -> Self {
+        Self {
+            created: counter.created.into_inner(),
+            updated: counter.updated.into_inner(),
+            adopted: counter.adopted.into_inner(),
+            pruned: counter.pruned.into_inner(),
+        }
+    }
 }
 
 impl Rollout<'_> {
@@ -94,6 +120,7 @@ impl Rollout<'_> {
         {
             let _turn = self.turns.acquire().await;
             self.write(&counter, Step::Ground, "creating the namespace").await?;
+            self.prune(&counter, "dropping links", |prune| prune.link.is_some()).await?;
             self.write(&counter, Step::Foundation, "writing accounts, rights and certificates")
                 .await?;
         }
@@ -103,13 +130,60 @@ impl Rollout<'_> {
         if let Some(failure) = Failure::combine(failures) {
             return Err(failure);
         }
-        Ok(Written { created: counter.created.into_inner(), updated: counter.updated.into_inner() })
+        // Nothing goes before what takes its place is there.
+        if self.manner.prune {
+            let what = "deleting what is not wanted any more";
+            self.prune(&counter, what, |prune| prune.link.is_none()).await?;
+        }
+        if let Some(change) = &self.last {
+            self.send(&counter, change).await?;
+        }
+        Ok(counter.into())
+    }
+
+    /// How many objects go that are no links.
+    pub(super) fn unwanted(&self) -> usize {
+        self.prunes.iter().filter(|prune| prune.link.is_none()).count()
+    }
+
+    /// Deletes some of what goes, stage by stage.
+    async fn prune(
+        &self,
+        counter: &Counter,
+        what: &str,
+        which: impl Fn(&Prune) -> bool,
+    ) -> Result<(), Failure> {
+        let targets: Vec<&Target> =
+            self.prunes.iter().filter(|p| which(p)).map(|p| &p.target).collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        self.step(what);
+        for stage in targets.chunk_by(|a, b| a.stage == b.stage) {
+            let deletes = stage.iter().map(|target| async {
+                let target: &Target = target;
+                let uid = Some(target.uid.as_str());
+                let id = target.into();
+                let result = self.cluster.delete(&id, uid, Propagation::Background).await?;
+                let context = self.site.context();
+                tracing::info!(context, object = %target.key, ?result, "pruned");
+                counter.pruned.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Failure>(())
+            });
+            fleet::try_all(REQUESTS, deletes).await?;
+        }
+        Ok(())
     }
 
     /// Hands this cluster's credential to its peers.
     async fn publish(&self) -> Result<(), Failure> {
         if self.site.member.registry_join && !self.peers.is_empty() {
-            let credential = links::credential(self.site, self.cluster).await;
+            let token = links::token_key(self.site);
+            let stays = !self.changes.iter().any(|change| change.key() == token);
+            let credential = match links::seen_credential(self.site, self.seen).filter(|_| stays) {
+                Some(credential) => Ok(credential),
+                None => links::credential(self.site, self.cluster).await,
+            };
             self.exchange.publish(self.site.context(), credential.as_ref().ok().cloned());
             credential?;
         }
@@ -130,8 +204,8 @@ impl Rollout<'_> {
                 ));
                 return Ok(());
             }
-            let secret = links::remote_secret_for(&credential, namespace);
-            match change(secret, &self.seen.ours) {
+            let secret = Arc::new(links::remote_secret_for(&credential, namespace));
+            match change(&secret, self.seen.ours.get(&Key::of(&secret))) {
                 Some(change) => self.send(counter, &change).await,
                 None => Ok(()),
             }
@@ -180,7 +254,8 @@ impl Rollout<'_> {
 
     /// The revision that gateways are injected by.
     fn revision(&self) -> String {
-        let istiods = self.desired.iter().chain(&self.seen.istiods);
+        let desired = self.desired.iter().map(Arc::as_ref);
+        let istiods = desired.chain(&self.seen.istiods);
         let mut labels = istiods.filter(|o| label(o, "app") == Some("istiod"));
         labels.find_map(|o| label(o, "istio.io/rev")).unwrap_or("default").to_owned()
     }
@@ -218,6 +293,8 @@ impl Rollout<'_> {
         match change.verb {
             Verb::Create => counter.created.fetch_add(1, Ordering::Relaxed),
             Verb::Update => counter.updated.fetch_add(1, Ordering::Relaxed),
+            Verb::Adopt => counter.adopted.fetch_add(1, Ordering::Relaxed),
+            Verb::Prune => 0,
         };
         tracing::info!(context = self.site.context(), object = %change.key(), "applied");
         Ok(())
@@ -234,7 +311,7 @@ impl Rollout<'_> {
         let deployments =
             self.desired.iter().filter(|o| o["kind"] == "Deployment" && Step::of(o) == step);
         let written: Vec<Key> = self.changes.iter().map(Change::key).collect();
-        let waits = deployments.map(Key::of).filter(|key| {
+        let waits = deployments.map(|o| Key::of(o)).filter(|key| {
             let complete =
                 self.seen.ours.get(key).is_some_and(|live| rollout_missing(live).is_none());
             written.contains(key) || !complete

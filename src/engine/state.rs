@@ -44,6 +44,19 @@ pub struct Record {
     /// The version of Istio that was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub istio: Option<String>,
+    /// Set once the topology lists the context no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+}
+
+/// How far a cluster has left the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Left {
+    /// Something of the mesh may still be there.
+    Pending,
+    /// Its links are gone; its control plane stays, as the user wishes.
+    Kept,
 }
 
 impl State {
@@ -107,6 +120,7 @@ mod tests {
             namespace: "istio-system".into(),
             server: "https://10.0.0.1:6443".into(),
             istio: None,
+            left: None,
         };
         state.contexts.insert("arn:aws:eks:eu-west-1:1:cluster/a".into(), record);
         state

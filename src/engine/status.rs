@@ -30,7 +30,7 @@ mod look;
 mod model;
 #[cfg(test)]
 mod tests;
-mod token;
+pub(super) mod token;
 mod trust;
 
 pub use model::*;

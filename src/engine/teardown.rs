@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 pub use demolition::Cleared;
 pub use links::Peer;
 
-use self::demolition::Demolition;
-use super::connect::{Reached, reach_all};
+pub(super) use self::demolition::Demolition;
+pub(super) use self::look::look;
+use super::connect::{Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
 use super::local::{Local, Options, Site};
@@ -92,18 +93,18 @@ impl Outcome {
     }
 }
 
-/// Looks at all clusters and decides; nothing is written. With `writes`, missing rights are
+/// Looks at all clusters and decides; nothing is written. If it is to write, missing rights are
 /// refused here, before anything is deleted anywhere.
 pub async fn survey<'a>(
     local: &'a Local,
     options: &Options,
-    writes: bool,
+    purpose: Purpose,
     events: &Events,
 ) -> Result<Survey<'a>, Failure> {
     let contexts = local.sites.iter().map(|s| s.context().to_owned()).collect();
     events.emit(Event::Started { contexts });
     let (fleet, beside) = futures::join!(
-        reach_all(local, options, writes, events),
+        reach_all(local, options, purpose, events),
         links::reach(local, options, events),
     );
     let fleet = fleet?;
@@ -113,11 +114,10 @@ pub async fn survey<'a>(
         .map_or(Ok(()), Err)?;
     let looks = reached.into_iter().map(|reached| async {
         let site = reached.site;
-        let removal = look::look(&reached.cluster, site.namespace(), &reached.seen).await;
+        let removal = look(&reached.cluster, site.namespace(), &reached.seen).await;
         (site, removal.map(|removal| Planned { reached, removal }))
     });
-    let mut failed: BTreeMap<String, Failure> =
-        fleet.failed.into_iter().filter_map(|(c, result)| Some((c, result.err()?))).collect();
+    let mut failed = fleet.failed;
     let mut clusters = Vec::new();
     for (site, look) in fleet::all(options.parallel, looks).await {
         match look {
@@ -127,7 +127,7 @@ pub async fn survey<'a>(
             }
         }
     }
-    if writes {
+    if purpose == Purpose::Write {
         check_rights(&clusters).await?;
     }
     let names: BTreeSet<String> = clusters.iter().flat_map(|c| cluster_names(&c.reached)).collect();
@@ -160,7 +160,7 @@ fn unify<'a>(local: &Local, reached: Vec<Reached<'a>>) -> (Vec<Reached<'a>>, Vec
 }
 
 /// Refuses an apply set of another tool, and one of another mesh.
-fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
+pub(super) fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
     let context = site.context();
     let without = format!("leave it out here: `--contexts '^{context}'`");

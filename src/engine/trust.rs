@@ -13,6 +13,7 @@ use super::observe::Observed;
 use crate::error::Failure;
 use crate::pki::{self, Cacerts, Root, Store, issue, renewal_due};
 use crate::plan::object;
+use crate::plan::outline::CertificateChange;
 
 /// The organisation of a root that nobody gave one, as Istio's own Makefile has it.
 pub(super) const DEFAULT_ORGANIZATION: &str = "Istio";
@@ -28,6 +29,42 @@ pub(super) struct Trust {
     pub failed: BTreeMap<String, Failure>,
     /// What was done or left, for the user.
     pub notes: Vec<String>,
+    /// Whether the root was made just now.
+    pub new_root: bool,
+    /// What has to be kept in the mesh directory before a cluster gets it.
+    pub unsaved: Vec<Unsaved>,
+}
+
+/// An intermediate CA that the mesh directory does not have yet.
+#[derive(Debug)]
+pub(super) struct Unsaved {
+    /// The context that it is for.
+    pub context: String,
+    /// Its Istio cluster name.
+    pub cluster: String,
+    /// Where it comes from.
+    pub change: CertificateChange,
+}
+
+impl Trust {
+    /// What becomes of the intermediate of a context, if anything.
+    pub(super) fn change(&self, context: &str) -> Option<CertificateChange> {
+        self.unsaved.iter().find(|one| one.context == context).map(|one| one.change)
+    }
+
+    /// Keeps what is new in the mesh directory.
+    pub(super) fn save(&self, certs: &Path) -> Result<(), Failure> {
+        let store = Store::open(certs);
+        if self.new_root {
+            store.create_root(&self.root)?;
+        }
+        for Unsaved { context, cluster, .. } in &self.unsaved {
+            if let Some(cacerts) = self.cacerts.get(context) {
+                store.save_intermediate(cluster, context, cacerts)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Checks the root CA that is here, and that it is the one that the mesh was made with.
@@ -40,8 +77,8 @@ pub(super) fn check_root(local: &Local) -> Result<(), Failure> {
     }
 }
 
-/// Decides the CA of every observed cluster. Creates the root, and issues and stores intermediates,
-/// where they are missing or due; refuses to mix roots before it writes anything.
+/// Decides the CA of every observed cluster. Makes the root, and issues intermediates, where they
+/// are missing or due; refuses to mix roots. Nothing is written anywhere before [`Trust::save`].
 pub(super) fn decide(
     local: &Local,
     observed: &[(&Site, &Observed)],
@@ -59,12 +96,19 @@ pub(super) fn decide(
             }
         }
     }
-    let root = match store.root()? {
-        Some(root) => root,
-        None => new_root(local, &store, &live, organization, now)?,
+    let (root, new_root) = match store.root()? {
+        Some(root) => (root, false),
+        None => (new_root(local, &live, organization, now)?, true),
     };
     refuse_mixed_trust(&root, &live)?;
-    let mut trust = Trust { root, cacerts: BTreeMap::new(), failed, notes: Vec::new() };
+    let mut trust = Trust {
+        root,
+        cacerts: BTreeMap::new(),
+        failed,
+        notes: Vec::new(),
+        new_root,
+        unsaved: Vec::new(),
+    };
     for (site, seen, found) in live {
         let found = match found {
             Some(found) if !found.ours => {
@@ -80,7 +124,10 @@ pub(super) fn decide(
         refuse_self_signed(site, seen, found.is_some())?;
         let context = site.context().to_owned();
         match intermediate(&store, &mut trust, site, found, now) {
-            Ok(cacerts) => {
+            Ok((cacerts, change)) => {
+                let cluster = site.cluster.to_string();
+                let unsaved = |change| Unsaved { context: context.clone(), cluster, change };
+                trust.unsaved.extend(change.map(unsaved));
                 trust.cacerts.insert(context, cacerts);
             }
             Err(failure) => {
@@ -131,7 +178,6 @@ pub(super) fn parse(secret: &Value) -> Result<Cacerts, pki::Error> {
 
 fn new_root(
     local: &Local,
-    store: &Store,
     live: &[(&Site, &Observed, Option<Found>)],
     organization: &str,
     now: Timestamp,
@@ -162,9 +208,7 @@ fn new_root(
             certs.display()
         )));
     }
-    let root = issue::root(organization, now)?;
-    store.create_root(&root)?;
-    Ok(root)
+    Ok(issue::root(organization, now)?)
 }
 
 /// A mesh that was applied keeps its root: a new one would cut its clusters off from each other.
@@ -242,36 +286,33 @@ fn refuse_self_signed(site: &Site, seen: &Observed, has_cacerts: bool) -> Result
 }
 
 /// The intermediate that a cluster should have: the one on disk, the cluster's own where it is
-/// newer or the only one, or a new one.
+/// newer or the only one, or a new one; with what the mesh directory has to learn of it.
 fn intermediate(
     store: &Store,
     trust: &mut Trust,
     site: &Site,
     live: Option<Found>,
     now: Timestamp,
-) -> Result<Cacerts, Failure> {
+) -> Result<(Cacerts, Option<CertificateChange>), Failure> {
+    use CertificateChange::{Issue, Renew, Store as Keep};
     let (cluster, context) = (site.cluster.as_ref(), site.context());
     let root = &trust.root;
     let disk = store.intermediate(cluster, context)?.map(|(_, cacerts)| cacerts);
     let live = live.map(|found| found.cacerts);
     let live_is_good =
         live.as_ref().is_some_and(|live| live.verify(&root.certificate, now).is_ok());
-    let current = match (disk, live) {
+    let (current, change) = match (disk, live) {
         (Some(disk), Some(live)) => {
             if live_is_good && supersedes(&live, &disk)? {
-                store.save_intermediate(cluster, context, &live)?;
-                live
+                (live, Some(Keep))
             } else {
-                disk
+                (disk, None)
             }
         }
-        (Some(disk), None) => disk,
-        (None, Some(live)) if live_is_good => {
-            store.save_intermediate(cluster, context, &live)?;
-            live
-        }
-        (None, Some(live)) if root.key.is_none() => live,
-        (None, _) => return issued(store, root, site, now),
+        (Some(disk), None) => (disk, None),
+        (None, Some(live)) if live_is_good => (live, Some(Keep)),
+        (None, Some(live)) if root.key.is_none() => (live, None),
+        (None, _) => return Ok((issued(root, site, now)?, Some(Issue))),
     };
     let certificate = current.certificate()?;
     // Near the root's end a new one would end no later, and be renewed again and again.
@@ -280,7 +321,7 @@ fn intermediate(
     let expired = certificate.not_after < now;
     let can_issue = root.key.is_some();
     match current.verify(&root.certificate, now) {
-        Ok(()) if due && gains && can_issue => issued(store, root, site, now),
+        Ok(()) if due && gains && can_issue => Ok((issued(root, site, now)?, Some(Renew))),
         Ok(()) => {
             if due {
                 let why =
@@ -290,9 +331,9 @@ fn intermediate(
                     certificate.not_after
                 ));
             }
-            Ok(current)
+            Ok((current, change))
         }
-        Err(_) if expired && gains && can_issue => issued(store, root, site, now),
+        Err(_) if expired && gains && can_issue => Ok((issued(root, site, now)?, Some(Renew))),
         Err(_) if expired && !can_issue => Err(Failure::new(format!(
             "the intermediate CA of `{context}` expired at {}, and the root's key is not here",
             certificate.not_after
@@ -305,11 +346,8 @@ fn intermediate(
     }
 }
 
-fn issued(store: &Store, root: &Root, site: &Site, now: Timestamp) -> Result<Cacerts, Failure> {
-    let cluster = site.cluster.as_ref();
-    let fresh = issue::intermediate(root, cluster, site.namespace(), now)?;
-    store.save_intermediate(cluster, site.context(), &fresh)?;
-    Ok(fresh)
+fn issued(root: &Root, site: &Site, now: Timestamp) -> Result<Cacerts, Failure> {
+    Ok(issue::intermediate(root, site.cluster.as_ref(), site.namespace(), now)?)
 }
 
 /// Whether the cluster's intermediate wins over the one on disk: a colleague may have renewed it.

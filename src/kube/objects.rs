@@ -99,16 +99,21 @@ impl Cluster {
         if how.dry_run {
             query.push_str("&dryRun=All");
         }
-        let mut object = object.clone();
-        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-            // An API server refuses them (kubernetes/kubernetes#81453).
-            metadata.remove("managedFields");
-        }
+        let body = if object.pointer("/metadata/managedFields").is_some() {
+            let mut object = object.clone();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                // An API server refuses them (kubernetes/kubernetes#81453).
+                metadata.remove("managedFields");
+            }
+            object.to_string()
+        } else {
+            object.to_string()
+        };
         let mut ask = Ask::get("apply", id.to_string(), self.path(&id, &resource)? + &query);
         ask.kind = Some((id.api_version, id.kind));
         ask.method = Method::PATCH;
         ask.content_type = "application/apply-patch+yaml";
-        ask.body = object.to_string().into_bytes();
+        ask.body = body.into_bytes();
         self.ask_json(&ask).await
     }
 

@@ -21,6 +21,8 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::error::Error;
 use super::transport::Ask;
+use crate::plan::object::Key;
+use crate::plan::removal::Target;
 
 /// One object on a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +67,17 @@ impl ResourceId {
             namespace: text("/metadata/namespace").map(str::to_owned),
             name: text("/metadata/name")?.to_owned(),
         })
+    }
+}
+
+impl From<&Target> for ResourceId {
+    fn from(target: &Target) -> Self {
+        let Key { kind, namespace, name, .. } = &target.key;
+        if namespace.is_empty() {
+            Self::cluster(&target.api_version, kind, name)
+        } else {
+            Self::namespaced(&target.api_version, kind, namespace, name)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::contents;
@@ -26,7 +27,7 @@ pub enum Stage {
 
 impl Stage {
     /// The stage in which a member of the apply set is deleted.
-    fn of(key: &Key) -> Self {
+    pub(super) fn of(key: &Key) -> Self {
         match key.kind.as_str() {
             "MutatingWebhookConfiguration"
             | "ValidatingWebhookConfiguration"
@@ -100,7 +101,8 @@ pub struct Stay {
 }
 
 /// What becomes of the namespace of the control plane.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Ground {
     /// There is nothing to do: it is not there, or bears no mark of the tool.
     #[default]

@@ -1,5 +1,7 @@
 //! The one room that prints: data to stdout, everything else to stderr.
 
+mod list;
+pub mod plan;
 pub mod progress;
 pub mod status;
 pub mod table;

@@ -92,6 +92,13 @@ impl Progress {
     }
 }
 
+/// A run that fails leaves its lines in place too.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 impl Sink for Progress {
     fn emit(&self, event: Event) {
         match event {

@@ -43,7 +43,7 @@ pub(super) fn held(secrets: &[Value], cluster: &str) -> Option<Held> {
 
 /// What an API server says of a token.
 #[derive(Clone)]
-pub(super) enum Review {
+pub(in crate::engine) enum Review {
     /// It is accepted.
     Valid,
     /// It is not, in the words of the server.
@@ -91,7 +91,8 @@ impl Reviews {
     }
 }
 
-async fn review(cluster: &Cluster, token: &str) -> Review {
+/// Asks an API server whether it accepts a token.
+pub(in crate::engine) async fn review(cluster: &Cluster, token: &str) -> Review {
     let body = json!({
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",

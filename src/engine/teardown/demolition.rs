@@ -12,7 +12,7 @@ use crate::engine::fleet::{self, REQUESTS};
 use crate::engine::observe::observe;
 use crate::error::Failure;
 use crate::kube::{Apply, Cluster, Deletion, Error, Propagation, ResourceId};
-use crate::plan::object::{Key, PARENT};
+use crate::plan::object::PARENT;
 use crate::plan::removal::{Ground, Removal, Stage, Stay, Target};
 
 /// How often a cluster is asked while waiting.
@@ -41,7 +41,7 @@ struct Sent<'t> {
 }
 
 /// A cluster that is cleared.
-pub(super) struct Demolition<'a> {
+pub(in crate::engine) struct Demolition<'a> {
     pub cluster: &'a Cluster,
     pub namespace: &'a str,
     pub mesh_id: &'a str,
@@ -53,7 +53,7 @@ pub(super) struct Demolition<'a> {
 impl Demolition<'_> {
     /// Deletes what is the tool's, and what turns up meanwhile; ends with a look that finds nothing
     /// more. It decides anew: the user may have taken a while to agree.
-    pub(super) async fn run(&self) -> Result<Cleared, Failure> {
+    pub(in crate::engine) async fn run(&self) -> Result<Cleared, Failure> {
         let mut deleted = 0;
         let mut now = Box::pin(self.look()).await?;
         let ground_goes = now.ground == Ground::Delete;
@@ -153,7 +153,7 @@ impl Demolition<'_> {
     async fn delete(&self, target: &Target) -> Result<Deletion, Failure> {
         let has_pods = target.key.group == "apps";
         let propagation = if has_pods { Propagation::Foreground } else { Propagation::Background };
-        let result = self.cluster.delete(&id_of(target), Some(&target.uid), propagation).await?;
+        let result = self.cluster.delete(&target.into(), Some(&target.uid), propagation).await?;
         tracing::info!(context = self.cluster.context(), object = %target.key, ?result, "deleted");
         Ok(result)
     }
@@ -186,7 +186,7 @@ impl Demolition<'_> {
             let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
             let what = format!("{}{more}: {why}", target.key);
             self.check_time(|| format!("still being deleted: {what}"))
-                .map_err(|failure| failure.hint(self.describe(&id_of(target))))?;
+                .map_err(|failure| failure.hint(self.describe(&(*target).into())))?;
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 let context = self.cluster.context().to_owned();
@@ -199,7 +199,7 @@ impl Demolition<'_> {
 
     /// Why an object is still there, if it is.
     async fn obstacle(&self, target: &Target) -> Result<Option<String>, Error> {
-        let object = self.cluster.get(&id_of(target)).await?;
+        let object = self.cluster.get(&target.into()).await?;
         let same = object.filter(|object| object["metadata"]["uid"] == target.uid.as_str());
         Ok(same.as_ref().map(remains))
     }
@@ -275,15 +275,6 @@ fn wait_name(stage: Stage) -> &'static str {
         Stage::Workloads => "waiting for the pods of gateways and istiod to end",
         Stage::Definitions => "waiting for the API server to drop the definitions",
         _ => "waiting for the last objects to go",
-    }
-}
-
-fn id_of(target: &Target) -> ResourceId {
-    let Key { kind, namespace, name, .. } = &target.key;
-    if namespace.is_empty() {
-        ResourceId::cluster(&target.api_version, kind, name)
-    } else {
-        ResourceId::namespaced(&target.api_version, kind, namespace, name)
     }
 }
 

@@ -66,7 +66,8 @@ impl Mesh {
             .collect();
         let nowhere = Sources { explicit: None, variable: None, home: None };
         let kubeconfig = Kubeconfig::load_from(&nowhere).unwrap();
-        let local = Local { home, topology, sites, kubeconfig, state: State::new("shop") };
+        let state = State::new("shop");
+        let local = Local { home, topology, sites, leavers: Vec::new(), kubeconfig, state };
         let looks = local.sites.iter().map(|site| Ok(good(&local, site, &root, now))).collect();
         Self { _dir: dir, local, root, looks, reviews: Reviews::default(), now }
     }
@@ -130,8 +131,9 @@ fn cacerts_secret(cacerts: &Cacerts) -> Value {
         istio: "1.31.0",
         own_namespace: true,
     };
-    let objects = desired::desired(&place, &[], Some(cacerts));
-    objects.into_iter().find(|object| object["metadata"]["name"] == "cacerts").unwrap()
+    let objects = desired::desired(&place, &desired::Rendering::default(), Some(cacerts));
+    let mut objects = objects.iter().filter(|object| object["metadata"]["name"] == "cacerts");
+    Value::clone(objects.next().unwrap())
 }
 
 fn deployment(name: &str, image: &str) -> Value {

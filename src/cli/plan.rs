@@ -1,0 +1,97 @@
+//! `plan`: what an apply would do, without doing it.
+
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::Global;
+use super::wishes::WishArgs;
+use crate::engine::connect::Purpose;
+use crate::engine::event::Events;
+use crate::engine::local::Local;
+use crate::engine::prepare::prepare;
+use crate::engine::rename::follow_renames;
+use crate::error::{Exit, Failure};
+use crate::plan::outline::{Outline, Standing};
+use crate::ui::progress::Progress;
+use crate::ui::{self, Ui};
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    kubectl multimesh plan\n  \
+    kubectl multimesh plan -o diff --contexts context-west-1\n  \
+    kubectl multimesh plan --detailed-exitcode -o json\n\n\
+    Reads only, and may run beside an apply: objects are tried on the API servers in dry runs, where \
+    the user of a context may. Secrets are shown as short hashes.\n\
+    Exit codes: 0 done, 1 failed, 2 an apply would change something (with --detailed-exitcode), \
+    3 some clusters could not be looked at, 130 interrupted.")]
+pub(super) struct PlanArgs {
+    /// How to print it: table, diff (each object's changes), json or yaml
+    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT",
+          hide_possible_values = true)]
+    output: Output,
+    /// End with 2 where an apply would change something
+    #[arg(long)]
+    detailed_exitcode: bool,
+    #[command(flatten)]
+    wishes: WishArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Diff,
+    Json,
+    Yaml,
+}
+
+/// Runs `plan`.
+pub(super) async fn run(ui: Ui, global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
+    let options = global.options();
+    let mut local = Local::load(&options)?;
+    args.wishes.forget(&mut local)?;
+    let wishes = args.wishes.wishes();
+    let progress = Progress::new(ui);
+    let events: Events = Arc::clone(&progress) as Events;
+    let looked = async {
+        follow_renames(&mut local, &options, &events).await?;
+        let prepared = prepare(&local, &options, &wishes, Purpose::Look, &events).await?;
+        let mut outline = prepared.outline(&local, &wishes);
+        prepared.validate(&mut outline, &options, &wishes, &events).await;
+        let same_run = options.same_run(local.topology.mesh_id.as_ref());
+        let foreign = prepared.check_foreign(&wishes, &same_run).err();
+        Ok::<_, Failure>((outline, foreign))
+    };
+    let looked = looked.await;
+    progress.finish();
+    let (outline, foreign) = looked?;
+    ui.data(&match args.output {
+        Output::Table => ui::plan::table(&outline),
+        Output::Diff => ui::plan::diff(&outline),
+        Output::Json => ui::plan::json(&outline)?,
+        Output::Yaml => ui::plan::yaml(&outline)?,
+    });
+    // What an apply would refuse is told as the apply would tell it.
+    if let Some(failure) = foreign {
+        return Err(failure);
+    }
+    Ok(exit(&outline, args.detailed_exitcode))
+}
+
+fn exit(outline: &Outline, detailed: bool) -> Exit {
+    let unknown = |standing: &Standing| matches!(standing, Standing::Unknown { .. });
+    let refused = |standing: &Standing| match standing {
+        Standing::Member(changes) => changes.objects.iter().any(|o| o.refusal.is_some()),
+        _ => false,
+    };
+    if outline.clusters.iter().any(|cluster| refused(&cluster.standing)) {
+        Exit::Failed
+    } else if outline.clusters.iter().any(|cluster| unknown(&cluster.standing)) {
+        Exit::Partial
+    } else if detailed && !outline.is_nothing() {
+        Exit::Changes
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,226 @@
+//! A context that was deleted from the topology: its cluster leaves the mesh.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::connect::{Purpose, Reached, reach};
+use super::event::{Event, Events};
+use super::fleet::{self, REQUESTS};
+use super::links::token_of;
+use super::local::{Local, Options, Site};
+use super::policy;
+use super::status::token::{Review, review};
+use super::teardown::{self, Cleared, Demolition, look};
+use crate::error::Failure;
+use crate::istio::remote_secret;
+use crate::kube::{Propagation, ResourceId, quote};
+use crate::plan::object::label;
+use crate::plan::outline::Leaving;
+use crate::plan::removal::Removal;
+
+/// The type of a Secret that holds an account's token.
+const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
+/// How long an API server may go on accepting a token that was revoked: it remembers for ten
+/// seconds that it was good (k8s.io/kubernetes: `pkg/kubeapiserver/options/authentication.go`).
+const MEMORY: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// A cluster that leaves, with what is decided for it.
+pub(super) struct Leaver<'a> {
+    pub reached: Reached<'a>,
+    /// Its own remote secrets.
+    links: Vec<Value>,
+    /// The Secrets with the tokens by which peers read it.
+    tokens: Vec<Value>,
+    /// What a teardown would remove.
+    removal: Removal,
+}
+
+/// What becomes of the control plane of a cluster that leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is removed: the user agreed.
+    Remove,
+    /// It stays: the user wishes so.
+    Keep,
+    /// It stays until the user agrees.
+    Ask,
+}
+
+/// What became of a cluster that left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// How many remote secrets were deleted in it.
+    pub links: usize,
+    /// Whether a token of it that its peers held was revoked, and seen to be refused.
+    pub revoked: bool,
+    /// What was removed of its control plane; none where that was kept.
+    pub cleared: Option<Cleared>,
+}
+
+/// Looks at the clusters that leave. Each that cannot be worked on is told, and stops no other one.
+pub(super) async fn survey<'a>(
+    local: &'a Local,
+    options: &Options,
+    purpose: Purpose,
+    events: &Events,
+) -> (Vec<Leaver<'a>>, BTreeMap<String, Failure>) {
+    let looks = local.leavers.iter().filter(|site| site.selected).map(|site| async move {
+        let (context, what) = (site.context().to_owned(), "reading what is there".to_owned());
+        events.emit(Event::Step { context, what });
+        (site, Box::pin(survey_one(local, options, site, purpose)).await)
+    });
+    let mut leavers = Vec::new();
+    let mut failed = BTreeMap::new();
+    for (site, result) in fleet::all(options.parallel, looks).await {
+        match result {
+            Ok(leaver) => leavers.push(leaver),
+            Err(failure) => {
+                let failure = give_up_hint(local, options, site.context(), failure);
+                let context = site.context().to_owned();
+                events.emit(Event::Failed { context, failure: failure.clone() });
+                failed.insert(site.context().to_owned(), failure);
+            }
+        }
+    }
+    if options.contexts.is_empty() {
+        failed.extend(local.lost().map(|(context, record)| {
+            let failure = Failure::new(format!(
+                "`{context}` left the mesh ({}), but the kubeconfig has it no more: what is there cannot be removed",
+                record.server
+            ))
+            .hint("add the context to your kubeconfig and apply again");
+            (context.clone(), give_up_hint(local, options, context, failure))
+        }));
+    }
+    (leavers, failed)
+}
+
+fn give_up_hint(local: &Local, options: &Options, context: &str, failure: Failure) -> Failure {
+    let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
+    failure.hint(format!(
+        "the others drop it all the same; to give up what is there: `kubectl multimesh apply --forget {}{same_mesh}`",
+        quote(context)
+    ))
+}
+
+async fn survey_one<'a>(
+    local: &Local,
+    options: &Options,
+    site: &'a Site,
+    purpose: Purpose,
+) -> Result<Leaver<'a>, Failure> {
+    let reached = Box::pin(reach(local, options, site, purpose)).await.map_err(Failure::from)?;
+    policy::check_identity(local, std::slice::from_ref(&reached))?;
+    teardown::check_owner(local, &reached)?;
+    let removal = look(&reached.cluster, site.namespace(), &reached.seen).await?;
+    let secrets = || reached.seen.ours.values().filter(|object| object["kind"] == "Secret");
+    let links = secrets().filter(|s| label(s, remote_secret::LABEL) == Some("true"));
+    let links = links.cloned().collect();
+    let tokens = secrets().filter(|s| s["type"] == TOKEN_TYPE).cloned().collect();
+    Ok(Leaver { reached, links, tokens, removal })
+}
+
+impl Leaver<'_> {
+    /// The kubeconfig context.
+    pub(super) fn context(&self) -> &str {
+        self.reached.site.context()
+    }
+
+    /// Whether there is anything of a control plane to be agreed about.
+    pub(super) fn has_control_plane(&self) -> bool {
+        !self.removal.is_nothing()
+    }
+
+    /// How it would leave.
+    pub(super) fn outline(&self, keep: bool) -> Leaving {
+        let clusters = self.links.iter().flat_map(remote_secret::clusters);
+        Leaving {
+            links: clusters.map(str::to_owned).collect(),
+            revokes: !self.tokens.is_empty(),
+            removal: (!keep).then(|| self.removal.clone()),
+        }
+    }
+
+    /// Takes it out of the mesh: its links and its credentials at once, then its control plane.
+    pub(super) async fn leave(
+        &self,
+        local: &Local,
+        options: &Options,
+        fate: Fate,
+        events: &Events,
+    ) -> Result<Departure, Failure> {
+        let step = |what: &str| {
+            let context = self.context().to_owned();
+            events.emit(Event::Step { context, what: what.to_owned() });
+        };
+        if !self.links.is_empty() {
+            step("dropping links");
+            self.delete(&self.links).await?;
+        }
+        if !self.tokens.is_empty() {
+            step("revoking its credentials");
+            self.delete(&self.tokens).await?;
+        }
+        let links = self.links.len();
+        if fate != Fate::Remove {
+            self.await_refusal().await?;
+            let revoked = !self.tokens.is_empty();
+            return Ok(Departure { links, revoked, cleared: None });
+        }
+        let demolition = Demolition {
+            cluster: &self.reached.cluster,
+            namespace: self.reached.site.namespace(),
+            mesh_id: local.topology.mesh_id.as_ref(),
+            limit: options.timeout,
+            deadline: Instant::now() + options.timeout,
+            events,
+        };
+        let (cleared, refused) =
+            futures::join!(Box::pin(demolition.run()), Box::pin(self.await_refusal()));
+        refused?;
+        let revoked = !self.tokens.is_empty();
+        Ok(Departure { links, revoked, cleared: Some(cleared?) })
+    }
+
+    async fn delete(&self, secrets: &[Value]) -> Result<(), Failure> {
+        let cluster = &self.reached.cluster;
+        let deletes = secrets.iter().filter_map(|secret| {
+            let uid = secret["metadata"]["uid"].as_str()?;
+            let id = ResourceId::of(secret)?;
+            Some(async move { cluster.delete(&id, Some(uid), Propagation::Background).await })
+        });
+        fleet::try_all(REQUESTS, deletes).await?;
+        Ok(())
+    }
+
+    /// Waits until the API server refuses the tokens that were revoked.
+    async fn await_refusal(&self) -> Result<(), Failure> {
+        let tokens: BTreeSet<String> =
+            self.tokens.iter().filter_map(|secret| Some(token_of(secret)?.1.to_string())).collect();
+        let end = Instant::now() + MEMORY;
+        for token in tokens {
+            loop {
+                match review(&self.reached.cluster, &token).await {
+                    Review::Refused(_) => break,
+                    Review::Unchecked(failure) if Instant::now() >= end => return Err(failure),
+                    Review::Valid if Instant::now() >= end => {
+                        return Err(Failure::new(format!(
+                            "`{}`: its token was deleted, and the API server still accepts it after {} s",
+                            self.context(),
+                            MEMORY.as_secs()
+                        ))
+                        .hint("apply again: it is checked once more"));
+                    }
+                    Review::Valid | Review::Unchecked(_) => {
+                        tokio::time::sleep(INTERVAL).await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! What was prepared, as data that people and programs read; validated by the API servers where
+//! that is possible.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::event::{Event, Events};
+use super::fleet::{self, REQUESTS};
+use super::local::{Local, Options, Site};
+use super::prepare::{Prepared, Wishes, Work};
+use crate::kube::{Apply, Cluster, Error, ResourceId};
+use crate::plan::change::{Change, Verb};
+use crate::plan::object::Key;
+use crate::plan::outline::{Changes, ClusterOutline, ObjectChange, Outline, Standing};
+use crate::plan::prune::Prune;
+
+impl Prepared<'_> {
+    /// What would be done.
+    pub fn outline(&self, local: &Local, wishes: &Wishes) -> Outline {
+        let sites = local.sites.iter().chain(&local.leavers).filter(|site| site.selected);
+        let mut clusters: Vec<ClusterOutline> =
+            sites.filter_map(|site| self.cluster(site, wishes)).collect();
+        let known: BTreeSet<&str> = clusters.iter().map(|c| c.context.as_str()).collect();
+        let lost: Vec<ClusterOutline> = local
+            .lost()
+            .filter(|(context, _)| !known.contains(context.as_str()))
+            .filter_map(|(context, record)| {
+                Some(ClusterOutline {
+                    context: context.clone(),
+                    cluster: record.cluster.clone(),
+                    network: record.network.clone(),
+                    namespace: record.namespace.clone(),
+                    server: record.server.clone(),
+                    standing: self.unknown(context)?,
+                })
+            })
+            .collect();
+        clusters.extend(lost);
+        Outline {
+            mesh_id: local.topology.mesh_id.to_string(),
+            istio: self.istio.clone(),
+            new_root: self.trust.new_root.then(|| self.trust.root.certificate.subject.clone()),
+            clusters,
+        }
+    }
+
+    fn cluster(&self, site: &Site, wishes: &Wishes) -> Option<ClusterOutline> {
+        let context = site.context();
+        let member = self.work.iter().find(|work| work.context() == context);
+        let leaver = self.leavers.iter().find(|leaver| leaver.context() == context);
+        let standing = match (member, leaver) {
+            (Some(work), _) => Standing::Member(self.changes(work)),
+            (None, Some(leaver)) => Standing::Leaver(leaver.outline(wishes.keep_control_plane)),
+            (None, None) => self.unknown(context)?,
+        };
+        Some(ClusterOutline {
+            context: context.to_owned(),
+            cluster: site.cluster.to_string(),
+            network: site.member.network.to_string(),
+            namespace: site.namespace().to_owned(),
+            server: site.entry.server.clone(),
+            standing,
+        })
+    }
+
+    fn unknown(&self, context: &str) -> Option<Standing> {
+        let failure = self.failed.get(context)?;
+        Some(Standing::Unknown { reason: failure.message.clone(), hints: failure.hints.clone() })
+    }
+
+    fn changes(&self, work: &Work<'_>) -> Changes {
+        let written = work.changes.iter().map(object_change);
+        let links = work.links.iter().map(|link| ObjectChange {
+            verb: link.verb,
+            key: link.key.clone(),
+            api_version: "v1".to_owned(),
+            link: Some(link.cluster.clone()),
+            before: link.before.clone(),
+            after: link.after.clone(),
+            refusal: None,
+        });
+        let gone = work.prunes.iter().map(pruned);
+        Changes {
+            certificate: self.trust.change(work.context()),
+            objects: written.chain(links).chain(gone).collect(),
+            unchanged: work.desired.len() - work.changes.len(),
+        }
+    }
+
+    /// Has the API servers validate what would be written, without writing it: changed objects are
+    /// then shown as they would be, and what would be refused is told. Where a namespace or a
+    /// definition is not there yet, or the user may not write, there is nothing to ask.
+    pub async fn validate(
+        &self,
+        outline: &mut Outline,
+        options: &Options,
+        wishes: &Wishes,
+        events: &Events,
+    ) {
+        let runs = outline.clusters.iter_mut().filter_map(|cluster| {
+            let work = self.work.iter().find(|work| work.context() == cluster.context)?;
+            let Standing::Member(changes) = &mut cluster.standing else { return None };
+            if changes.objects.is_empty() {
+                return None;
+            }
+            Some(async move {
+                let (context, what) = (work.context().to_owned(), "trying the changes".to_owned());
+                events.emit(Event::Step { context, what });
+                let fresh = work.reached.seen.namespace.is_none();
+                let tries = changes
+                    .objects
+                    .iter_mut()
+                    .filter(|object| !fresh || object.key.namespace.is_empty())
+                    .map(|object| dry_run(&work.reached.cluster, object, wishes.force));
+                fleet::all(REQUESTS, tries).await;
+                let refused = changes.objects.iter().filter(|o| o.refusal.is_some()).count();
+                let what = match refused {
+                    0 => "compared".to_owned(),
+                    n => format!("{n} would be refused"),
+                };
+                events.emit(Event::Finished { context: work.context().to_owned(), what });
+            })
+        });
+        fleet::all(options.parallel, runs).await;
+    }
+}
+
+async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
+    let Some(after) = &object.after else { return };
+    // Definitions were read without their content.
+    if object.before.as_ref().is_some_and(|before| before.get("spec").is_none())
+        && let Some(id) = ResourceId::of(after)
+        && let Ok(Some(before)) = cluster.get(&id).await
+    {
+        object.before = Some(before);
+    }
+    let how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
+    match cluster.apply(after, how).await {
+        Ok(result) if object.verb != Verb::Create => object.after = Some(Arc::new(result)),
+        Ok(_)
+        | Err(Error::NoNamespace { .. } | Error::UnknownKind { .. } | Error::Forbidden { .. }) => {}
+        Err(error) => object.refusal = Some(error.to_string()),
+    }
+}
+
+fn object_change(change: &Change) -> ObjectChange {
+    ObjectChange {
+        verb: change.verb,
+        key: change.key(),
+        api_version: api_version(&change.object),
+        link: None,
+        before: change.before.clone(),
+        after: Some(Arc::clone(&change.object)),
+        refusal: None,
+    }
+}
+
+fn pruned(prune: &Prune) -> ObjectChange {
+    ObjectChange {
+        verb: Verb::Prune,
+        key: Key::of(&prune.object),
+        api_version: prune.target.api_version.clone(),
+        link: prune.link.clone(),
+        before: Some(prune.object.clone()),
+        after: None,
+        refusal: None,
+    }
+}
+
+fn api_version(object: &Value) -> String {
+    object["apiVersion"].as_str().unwrap_or_default().to_owned()
+}

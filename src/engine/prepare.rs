@@ -1,0 +1,325 @@
+//! What an apply is going to do, decided from one look at every cluster; nothing is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::connect::{Purpose, Reached, reach_all};
+use super::event::{Event, Events};
+use super::fleet::{self, REQUESTS};
+use super::istioctl::Istioctl;
+use super::leave::{self, Leaver};
+use super::links::{self, LinkChange};
+use super::local::{Local, Options, Site};
+use super::observe::{self, Observed};
+use super::policy;
+use super::trust::{self, Trust};
+use crate::error::Failure;
+use crate::istio::base::Base;
+use crate::istio::operator::Variant;
+use crate::istio::remote_secret;
+use crate::kube::ResourceId;
+use crate::plan::change::{Change, Verb, changes};
+use crate::plan::desired::{Place, Rendering, desired};
+use crate::plan::object::{self, Key};
+use crate::plan::prune::{Prune, prunes};
+
+/// What the user wants of an apply.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// The organisation of a root CA that has to be made.
+    pub organization: Option<String>,
+    /// Whether to take over objects and fields that somebody else manages.
+    pub force: bool,
+    /// Whether a cluster may get another name than it has.
+    pub rename: bool,
+    /// Whether the control planes of clusters that leave stay.
+    pub keep_control_plane: bool,
+}
+
+/// What an apply is going to do.
+pub struct Prepared<'a> {
+    /// The version of Istio.
+    pub(super) istio: String,
+    /// The certificate authorities.
+    pub(super) trust: Trust,
+    /// The clusters that can be worked on.
+    pub(super) work: Vec<Work<'a>>,
+    /// The clusters that leave.
+    pub(super) leavers: Vec<Leaver<'a>>,
+    /// The clusters that cannot be worked on, and why.
+    pub(super) failed: BTreeMap<String, Failure>,
+}
+
+/// A cluster with everything that was decided for it.
+pub(super) struct Work<'a> {
+    pub reached: Reached<'a>,
+    /// All its objects but the remote secrets.
+    pub desired: Vec<Arc<Value>>,
+    /// Those of them that have to be written.
+    pub changes: Vec<Change>,
+    /// What goes.
+    pub prunes: Vec<Prune>,
+    /// Its remote secrets that change, as far as it is known already.
+    pub links: Vec<LinkChange>,
+}
+
+impl Work<'_> {
+    /// The kubeconfig context.
+    pub(super) fn context(&self) -> &str {
+        self.reached.site.context()
+    }
+}
+
+impl Prepared<'_> {
+    /// Refuses to take over what somebody else made, unless the user wishes so.
+    pub fn check_foreign(&self, wishes: &Wishes, same_run: &str) -> Result<(), Failure> {
+        let foreign = self.work.iter().flat_map(|work| {
+            let adopted = work.changes.iter().filter(|change| change.verb == Verb::Adopt);
+            adopted.map(|change| (work.context().to_owned(), change.key()))
+        });
+        let foreign: Vec<(String, Key)> = foreign.collect();
+        if foreign.is_empty() || wishes.force {
+            return Ok(());
+        }
+        Err(policy::foreign_objects(&foreign, same_run))
+    }
+}
+
+/// Looks at everything and decides. With `purpose` to write, missing rights are refused here.
+pub async fn prepare<'a>(
+    local: &'a Local,
+    options: &Options,
+    wishes: &Wishes,
+    purpose: Purpose,
+    events: &Events,
+) -> Result<Prepared<'a>, Failure> {
+    let base = local.check()?;
+    emit_notes(local, &base, events);
+    let contexts = local.selected().chain(local.leavers.iter().filter(|s| s.selected));
+    let contexts = contexts.map(|s| s.context().to_owned()).collect();
+    events.emit(Event::Started { contexts });
+    let cache = local.home.cache();
+    let istioctl = Istioctl::find(options.istioctl.as_deref(), &cache).await?;
+    let render = render_all(local, &istioctl, &base);
+    let reach = reach_all(local, options, purpose, events);
+    let leave = leave::survey(local, options, purpose, events);
+    // What istioctl refuses is told at once, and before anything that a cluster says.
+    let looks = async { Ok(futures::join!(reach, leave)) };
+    let ((fleet, (leavers, lost)), rendered) = futures::try_join!(looks, render)?;
+    let fleet = fleet?;
+    policy::check(local, &fleet.reached, &istioctl.version, wishes.rename)?;
+    let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
+    let observed: Vec<(&Site, &Observed)> =
+        fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
+    let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
+    let notes = trust.notes.iter().cloned();
+    for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
+        events.emit(Event::Note { text });
+    }
+    let mut failed = trust.failed.clone();
+    let in_order = fleet.reached.into_iter().filter(|r| !failed.contains_key(r.site.context()));
+    let in_order: Vec<Reached<'_>> = in_order.collect();
+    let compared: Vec<_> = in_order
+        .into_iter()
+        .map(|reached| Box::pin(compare(local, reached, &rendered, &trust, &istioctl.version)))
+        .collect();
+    let mut work = Vec::new();
+    for (context, result) in fleet::all(options.parallel, compared).await {
+        match result {
+            Ok(one) => work.push(one),
+            Err(failure) => {
+                failed.insert(context, failure);
+            }
+        }
+    }
+    for (context, failure) in &failed {
+        events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
+    }
+    find_link_changes(local, &mut work);
+    failed.extend(fleet.failed);
+    failed.extend(lost);
+    Ok(Prepared { istio: istioctl.version, trust, work, leavers, failed })
+}
+
+fn emit_notes(local: &Local, base: &Base, events: &Events) {
+    let overlays = local.selected().filter_map(|site| site.overlay.as_ref());
+    let bases = std::iter::once(base).chain(overlays).flat_map(|base| &base.notes);
+    for note in local.topology.notes.iter().chain(bases) {
+        events.emit(Event::Note { text: note.to_string() });
+    }
+}
+
+/// Renders each variant once; clusters that share a base share its run of istioctl.
+pub(super) async fn render_all(
+    local: &Local,
+    istioctl: &Istioctl,
+    base: &Base,
+) -> Result<BTreeMap<String, Arc<Rendering>>, Failure> {
+    let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Rendering>> = BTreeMap::new();
+    let mut by_context = BTreeMap::new();
+    for site in local.selected() {
+        let variant = variant(local, site);
+        let overlay = site.overlay.as_ref().map(|overlay| &overlay.operator);
+        let input = (variant.clone(), overlay.map(Value::to_string));
+        let objects = if !variant.control_plane && !variant.gateway {
+            Arc::default()
+        } else if let Some(objects) = by_input.get(&input) {
+            Arc::clone(objects)
+        } else {
+            let (cache, path) = (local.home.cache(), local.home.base());
+            let rendered = istioctl.render(&base.operator, overlay, &variant, &cache, &path);
+            Arc::new(Rendering::new(rendered.await?, site.namespace()))
+        };
+        by_input.insert(input, Arc::clone(&objects));
+        by_context.insert(site.context().to_owned(), objects);
+    }
+    Ok(by_context)
+}
+
+fn variant(local: &Local, site: &Site) -> Variant {
+    Variant {
+        mesh_id: local.topology.mesh_id.to_string(),
+        namespace: site.namespace().to_owned(),
+        control_plane: site.managed(),
+        gateway: local.many_networks(),
+        addresses: local.gateway_addresses(),
+    }
+}
+
+/// What a cluster is in the mesh. `own_namespace` says whether the namespace is the tool's.
+pub(super) fn place<'a>(
+    local: &'a Local,
+    site: &'a Site,
+    istio: &'a str,
+    own_namespace: bool,
+) -> Place<'a> {
+    Place {
+        mesh_id: local.topology.mesh_id.as_ref(),
+        cluster: site.cluster.as_ref(),
+        network: site.member.network.as_ref(),
+        namespace: site.namespace(),
+        reader: site.member.reader.as_ref(),
+        joined: site.member.registry_join,
+        gateway: local.many_networks(),
+        own_address: site.member.gateway.is_some(),
+        istio,
+        own_namespace,
+    }
+}
+
+/// Compares what a cluster should hold with what it holds, and finds what is somebody else's.
+async fn compare<'a>(
+    local: &Local,
+    reached: Reached<'a>,
+    rendered: &BTreeMap<String, Arc<Rendering>>,
+    trust: &Trust,
+    istio: &str,
+) -> (String, Result<Work<'a>, Failure>) {
+    let (site, seen) = (reached.site, &reached.seen);
+    let id = object::set_id(site.namespace());
+    let own_namespace = seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id));
+    let place = place(local, site, istio, own_namespace);
+    let rendering = rendered.get(site.context()).map(Arc::clone).unwrap_or_default();
+    let desired = desired(&place, &rendering, trust.cacerts.get(site.context()));
+    let mut changes = changes(&desired, |key| seen.live(key));
+    let prunes = prunes(&seen.ours, &desired, &local.linked_with(site));
+    let context = site.context().to_owned();
+    match find_foreign(&reached, &mut changes).await {
+        Ok(()) => (context, Ok(Work { reached, desired, changes, prunes, links: Vec::new() })),
+        Err(failure) => (context, Err(failure)),
+    }
+}
+
+/// Finds objects that are to be created, but exist: without our mark they are somebody else's.
+async fn find_foreign(reached: &Reached<'_>, changes: &mut [Change]) -> Result<(), Failure> {
+    // In a namespace that is not there yet, nothing of it can be.
+    let fresh = reached.seen.namespace.is_none();
+    let unsure = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| change.verb == Verb::Create)
+        .filter(|(_, change)| !fresh || change.key().namespace.is_empty())
+        .filter(|(_, change)| change.object["kind"] != "Namespace")
+        .filter_map(|(index, change)| Some((index, ResourceId::of(&change.object)?)));
+    let looks = unsure.map(|(index, id)| async move {
+        Ok::<_, Failure>((index, reached.cluster.get(&id).await?))
+    });
+    let looks: Vec<_> = looks.collect();
+    for (index, found) in fleet::try_all(REQUESTS, looks).await? {
+        if let Some(found) = found {
+            changes[index].verb = Verb::Adopt;
+            changes[index].before = Some(found);
+        }
+    }
+    Ok(())
+}
+
+/// Finds the remote secrets that change, where the credentials are there already.
+fn find_link_changes(local: &Local, work: &mut [Work<'_>]) {
+    let credentials: BTreeMap<String, links::Known> = work
+        .iter()
+        .filter(|one| one.reached.site.member.registry_join)
+        .map(|one| {
+            let site = one.reached.site;
+            let token = links::token_key(site);
+            let stays = !one.changes.iter().any(|change| change.key() == token);
+            let known = links::Known {
+                cluster: site.cluster.to_string(),
+                credential: links::seen_credential(site, &one.reached.seen).filter(|_| stays),
+            };
+            (site.context().to_owned(), known)
+        })
+        .collect();
+    for one in work {
+        let peers = local.peers_of(one.reached.site);
+        let peers = peers.into_iter().filter_map(|peer| credentials.get(peer.context()));
+        one.links = links::changes(one.reached.site, &one.reached.seen, peers);
+    }
+}
+
+/// Links that this run does not make, as one side of them is left out.
+fn unlinked(local: &Local, observed: &[(&Site, &Observed)]) -> Vec<String> {
+    let left_out = || local.sites.iter().filter(|s| !s.selected && s.member.registry_join);
+    let joined = observed.iter().filter(|(site, _)| site.member.registry_join);
+    joined
+        .filter_map(|(site, seen)| {
+            let missing = left_out().filter(|other| {
+                let name = other.cluster.as_ref();
+                !seen.remote_secrets.iter().any(|s| remote_secret::clusters(s).contains(&name))
+            });
+            let missing: Vec<String> = missing.map(|o| format!("`{}`", o.context())).collect();
+            (!missing.is_empty()).then(|| {
+                format!(
+                    "`{}` is not linked with {}, as `--contexts` leaves that out",
+                    site.context(),
+                    missing.join(", ")
+                )
+            })
+        })
+        .collect()
+}
+
+/// What a changed network means for the pods that run already.
+fn moved(observed: &[(&Site, &Observed)]) -> Vec<String> {
+    let moved = observed.iter().filter_map(|(site, seen)| {
+        let before = seen.parent.as_ref()?.pointer("/data/network")?.as_str()?;
+        let now = site.member.network.as_ref();
+        (before != now).then(|| {
+            format!(
+                "`{}` moves from the network `{before}` to `{now}`; pods with a sidecar there tell the former one until they are restarted",
+                site.context()
+            )
+        })
+    });
+    moved.collect()
+}
+
+/// The kinds of what goes that only the apply set's parent knows of: it has to name them until
+/// they are gone.
+pub(super) fn unlisted_kinds(prunes: &[Prune]) -> BTreeSet<String> {
+    let kinds = prunes.iter().map(|prune| prune.target.key.group_kind());
+    kinds.filter(|kind| !observe::is_listed(kind)).collect()
+}
