@@ -34,6 +34,7 @@ use crate::say::{cargo, fail, print, root, say};
 const SHORT: usize = 7;
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
+const TOOL: [&str; 4] = ["--bin", "kubectl-multimesh", "--target", TARGET];
 /// The floor needs no last percent, which costs minutes.
 const FLOOR: [&str; 6] = [
     "--package",
@@ -56,6 +57,9 @@ pub(crate) struct Bench {
     /// Where the figures go, and beside them a log of every run [default: target/bench.json]
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Take the programs as the last run built them
+    #[arg(long)]
+    built: bool,
     /// Put the table into docs/performance.md
     #[arg(long)]
     write_docs: bool,
@@ -112,13 +116,11 @@ fn attempt(bench: &Bench) -> Result<(), String> {
         return Err("`--write-docs` takes all rows: leave `--only` out".into());
     }
     let programs = programs::build(&mut say).map_err(|e| e.to_string())?;
+    let tool = Program { words: &TOOL, target: TARGET, name: "kubectl-multimesh" };
+    let floor = Program { words: &FLOOR, target: "", name: "xtask" };
     let tools = Tools {
-        tool: build(
-            &["--bin", "kubectl-multimesh", "--target", TARGET],
-            TARGET,
-            "kubectl-multimesh",
-        )?,
-        floor: build(&FLOOR, "", "xtask")?,
+        tool: tool.file(bench.built)?,
+        floor: floor.file(bench.built)?,
         bin: programs.bin(),
         runs: usize::from(bench.runs),
     };
@@ -157,28 +159,47 @@ fn attempt(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
-/// Builds a program as it is released; `target` is empty for this machine's own.
-fn build(words: &[&str], target: &str, name: &str) -> Result<PathBuf, String> {
-    say(&format!("building {name}, optimised"));
-    let mut cargo = cargo();
-    // What `cargo run` told this program about itself: build scripts would take it for a change.
-    for (variable, _) in std::env::vars_os() {
-        let name = variable.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&variable);
+/// A program in its optimised form.
+struct Program {
+    /// What cargo takes for it.
+    words: &'static [&'static str],
+    /// Empty for this machine's own.
+    target: &'static str,
+    name: &'static str,
+}
+
+impl Program {
+    /// Builds it, unless it is built, and says where it is.
+    fn file(&self, built: bool) -> Result<PathBuf, String> {
+        if !built {
+            self.build()?;
         }
+        let folder =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let file = root().join(folder).join(self.target).join("release").join(self.name);
+        if file.is_file() {
+            return Ok(file);
+        }
+        Err(format!("there is no {}: leave `--built` out", file.display()))
     }
-    let status = cargo
-        .args(["build", "--quiet", "--release"])
-        .args(words)
-        .status()
-        .map_err(|e| format!("cargo cannot be run: {e}"))?;
-    if !status.success() {
-        return Err(format!("{name} does not build"));
+
+    fn build(&self) -> Result<(), String> {
+        say(&format!("building {}, optimised", self.name));
+        let mut cargo = cargo();
+        // What `cargo run` told this program about itself: build scripts take it for a change.
+        for (variable, _) in std::env::vars_os() {
+            let name = variable.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&variable);
+            }
+        }
+        let status = cargo
+            .args(["build", "--quiet", "--release"])
+            .args(self.words)
+            .status()
+            .map_err(|e| format!("cargo cannot be run: {e}"))?;
+        if status.success() { Ok(()) } else { Err(format!("{} does not build", self.name)) }
     }
-    let folder =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(root().join(folder).join(target).join("release").join(name))
 }
 
 /// Ends what runs on Ctrl-C or SIGTERM, so that everything is taken down in order.
