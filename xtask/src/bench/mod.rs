@@ -31,7 +31,7 @@ use self::report::Row;
 use crate::say::{cargo, fail, print, root, say};
 
 /// How often something that takes less than a second is done on the same clusters.
-const SHORT: usize = 7;
+const SHORT: usize = 5;
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
 const TOOL: [&str; 4] = ["--bin", "kubectl-multimesh", "--target", TARGET];
@@ -136,9 +136,9 @@ fn attempt(bench: &Bench) -> Result<(), String> {
         say(&format!("\nmeasuring: {name}"));
         let started = Instant::now();
         rows.extend(work()?);
-        let took = started.elapsed().as_secs();
-        say(&format!("{name} took {took} s"));
-        seconds.insert(name.into(), took.into());
+        let elapsed = started.elapsed().as_secs();
+        say(&format!("{name} took {elapsed} s"));
+        seconds.insert(name.into(), elapsed.into());
         Ok::<_, String>(())
     };
     let nodes = [Group::Cold, Group::Idle, Group::Join, Group::Status];
