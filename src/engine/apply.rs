@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::connect::Reached;
+use super::countdown::Countdown;
 use super::event::{Event, Events};
 use super::leave::{Departure, Fate, Leaver};
 use super::links::Exchange;
@@ -14,7 +15,7 @@ pub use super::prepare::Wishes;
 use super::prepare::{Prepared, Work, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
 use super::state::{Left, Record, State};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::kube::Cluster;
 use crate::plan::change::{Change, Verb};
 use crate::plan::desired::naming;
@@ -67,6 +68,14 @@ impl Outcome {
         self.connections.get(context).filter(|_| done)
     }
 
+    /// Whether something waits for nothing but the user's agreement.
+    pub fn waits(&self) -> bool {
+        let waits = |result: &Result<Done, Failure>| {
+            result.as_ref().is_err_and(|failure| failure.exit == Exit::Partial)
+        };
+        self.clusters.iter().any(|(_, result)| waits(result))
+    }
+
     /// How many members are done.
     pub fn members(&self) -> usize {
         self.clusters.iter().filter(|(_, result)| matches!(result, Ok(Done::Member(_)))).count()
@@ -113,9 +122,10 @@ pub async fn carry_out(
         prune: terms.prune,
         timeout: options.timeout,
     };
+    let linked = Countdown::of(work.len());
     let (mut results, left) = futures::join!(
-        roll_out(local, options, manner, events, work),
-        leave(local, options, terms, events, &leavers),
+        roll_out(local, options, manner, events, work, &linked),
+        leave(local, options, terms, events, &leavers, &linked),
     );
     for (context, result) in &left {
         forget(&mut state, context, result.as_ref().ok());
@@ -150,12 +160,13 @@ async fn leave(
     terms: &Terms,
     events: &Events,
     leavers: &[Leaver<'_>],
+    linked: &Countdown,
 ) -> BTreeMap<String, Result<Done, Failure>> {
     let departures = leavers.iter().map(|leaver| async move {
         let context = leaver.context().to_owned();
         let fate = terms.fates.get(&context).copied().unwrap_or(Fate::Ask);
         let fate = if leaver.has_control_plane() { fate } else { Fate::Remove };
-        let mut result = Box::pin(leaver.leave(local, options, fate, events)).await;
+        let mut result = Box::pin(leaver.leave(local, options, fate, events, linked)).await;
         if result.is_ok() && fate == Fate::Ask {
             result = Err(standing(local, options, &context));
         }
@@ -168,10 +179,15 @@ async fn leave(
     super::fleet::all(options.parallel, departures).await.into_iter().collect()
 }
 
+/// What is done as far as it was agreed to.
+fn waiting(message: String) -> Failure {
+    Failure { exit: Exit::Partial, ..Failure::new(message) }
+}
+
 /// A cluster that is out of the mesh and still has a control plane, as nobody agreed to remove it.
 fn standing(local: &Local, options: &Options, context: &str) -> Failure {
     let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
-    Failure::new(format!(
+    waiting(format!(
         "`{context}` has no links to the mesh any more, and its control plane is still there: nobody agreed to remove it"
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_mesh}`"))
@@ -183,7 +199,7 @@ fn standing(local: &Local, options: &Options, context: &str) -> Failure {
 fn unwanted(local: &Local, options: &Options, context: &str, count: usize) -> Failure {
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
     let what = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
-    Failure::new(format!(
+    waiting(format!(
         "`{context}` is done, but {what} that earlier applies made and nothing wants any more is still there: nobody agreed to delete",
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_run}`"))
@@ -197,6 +213,7 @@ async fn roll_out(
     manner: Manner,
     events: &Events,
     work: Vec<Work<'_>>,
+    linked: &Countdown,
 ) -> BTreeMap<String, Result<Done, Failure>> {
     let contexts: Vec<String> = work.iter().map(|w| w.context().to_owned()).collect();
     let exchange = Exchange::new(contexts.iter().map(String::as_str));
@@ -220,6 +237,7 @@ async fn roll_out(
                 manner,
                 events,
                 turns,
+                leavers_linked: Some(linked.one()),
             };
             let context = site.context().to_owned();
             let stay = if manner.prune { 0 } else { rollout.unwanted() };

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::countdown::Count;
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::links::{self, CloseOnDrop, Exchange};
@@ -15,7 +16,7 @@ use super::observe::Observed;
 use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
-use crate::kube::{self, Apply, Cluster, Propagation};
+use crate::kube::{self, Apply, Cluster, Deletion, Propagation};
 use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label};
 use crate::plan::order::Step;
@@ -90,6 +91,8 @@ pub(super) struct Rollout<'a> {
     pub events: &'a Events,
     /// How many clusters are written to at once.
     pub turns: &'a Semaphore,
+    /// Held until the links to clusters that leave are gone here.
+    pub leavers_linked: Option<Count<'a>>,
 }
 
 #[derive(Default)]
@@ -113,13 +116,14 @@ impl From<Counter> for Written {
 
 impl Rollout<'_> {
     /// Brings the cluster to where it should be.
-    pub(super) async fn run(self) -> Result<Written, Failure> {
+    pub(super) async fn run(mut self) -> Result<Written, Failure> {
         let _close = CloseOnDrop(self.exchange, self.site.context());
         let counter = Counter::default();
         {
             let _turn = self.turns.acquire().await;
             self.write(&counter, Step::Ground, "creating the namespace").await?;
             self.prune(&counter, "dropping links", |prune| prune.link.is_some()).await?;
+            self.leavers_linked = None;
             self.write(&counter, Step::Foundation, "writing accounts, rights and certificates")
                 .await?;
         }
@@ -166,7 +170,9 @@ impl Rollout<'_> {
                 let result = self.cluster.delete(&id, uid, Propagation::Background).await?;
                 let context = self.site.context();
                 tracing::info!(context, object = %target.key, ?result, "pruned");
-                counter.pruned.fetch_add(1, Ordering::Relaxed);
+                if matches!(result, Deletion::Deleted | Deletion::Deleting) {
+                    counter.pruned.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok::<_, Failure>(())
             });
             fleet::try_all(REQUESTS, deletes).await?;
