@@ -12,7 +12,7 @@ use crate::live::Run;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A run under way, which ends with the test at the latest.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -23,8 +23,8 @@ impl Drop for Running {
 
 impl Running {
     /// Starts an apply and waits until it prints this.
-    fn start_until(planes: &Planes, text: &str) -> Self {
-        let mut command = planes.command(&["apply", "--wait=false"]);
+    pub(crate) fn start_until(planes: &Planes, arguments: &[&str], text: &str) -> Self {
+        let mut command = planes.command(&[&["apply", "--wait=false"], arguments].concat());
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut run = Self(command.spawn().unwrap());
         let stderr = BufReader::new(run.0.stderr.take().unwrap());
@@ -65,7 +65,7 @@ impl Running {
 #[test]
 fn ctrl_c_ends_at_once_and_the_next_run_finishes() {
     let planes = Planes::start(2);
-    let status = Running::start_until(&planes, "writing accounts").interrupt();
+    let status = Running::start_until(&planes, &[], "writing accounts").interrupt();
     assert_eq!(status.code(), Some(130));
     planes.apply(&[]).expect(0).says("applied to 2 clusters");
     planes.apply(&[]).expect(0).says("nothing to change");
@@ -75,12 +75,12 @@ fn ctrl_c_ends_at_once_and_the_next_run_finishes() {
 fn a_killed_run_is_finished_by_the_next_one() {
     let planes = Planes::start(2);
     for text in ["creating the namespace", "writing accounts", "installing istiod"] {
-        drop(Running::start_until(&planes, text));
+        drop(Running::start_until(&planes, &[], text));
         let torn = Run::of(&planes.command(&["teardown", "--yes"]).output().unwrap());
         torn.expect(0);
         assert!(planes.is_untouched(0) && planes.is_untouched(1), "after {text:?}");
     }
-    drop(Running::start_until(&planes, "installing istiod"));
+    drop(Running::start_until(&planes, &[], "installing istiod"));
     planes.apply(&[]).expect(0).says("applied to 2 clusters");
     assert_eq!((planes.links(0).len(), planes.links(1).len()), (1, 1));
     planes.apply(&[]).expect(0).says("nothing to change");
