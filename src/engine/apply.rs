@@ -218,8 +218,9 @@ async fn roll_out(
     let contexts: Vec<String> = work.iter().map(|w| w.context().to_owned()).collect();
     let exchange = Exchange::new(contexts.iter().map(String::as_str));
     let turns = Semaphore::new(options.parallel);
+    let all_links = Countdown::of(contexts.len());
     let runs = work.into_iter().map(|mut work| {
-        let (exchange, turns) = (&exchange, &turns);
+        let (exchange, turns, all_links) = (&exchange, &turns, &all_links);
         async move {
             let last = keep_kinds(&mut work).filter(|_| manner.prune);
             let Work { reached, desired, changes, prunes, .. } = work;
@@ -238,6 +239,8 @@ async fn roll_out(
                 events,
                 turns,
                 leavers_linked: Some(linked.one()),
+                linking: Some(all_links.one()),
+                all_links,
             };
             let context = site.context().to_owned();
             let stay = if manner.prune { 0 } else { rollout.unwanted() };

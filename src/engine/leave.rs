@@ -20,10 +20,9 @@ use crate::istio::remote_secret;
 use crate::kube::{Propagation, ResourceId, quote};
 use crate::plan::object::label;
 use crate::plan::outline::Leaving;
+use crate::plan::prune::ACCOUNT_TOKEN;
 use crate::plan::removal::Removal;
 
-/// The type of a Secret that holds an account's token.
-const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
 /// How long an API server may go on accepting a token that was revoked: it remembers for ten
 /// seconds that it was good (k8s.io/kubernetes: `pkg/kubeapiserver/options/authentication.go`).
 const MEMORY: Duration = Duration::from_secs(30);
@@ -179,7 +178,7 @@ async fn survey_one<'a>(
     let secrets = || reached.seen.ours.values().filter(|object| object["kind"] == "Secret");
     let links = secrets().filter(|s| label(s, remote_secret::LABEL) == Some("true"));
     let links = links.cloned().collect();
-    let tokens = secrets().filter(|s| s["type"] == TOKEN_TYPE).cloned().collect();
+    let tokens = secrets().filter(|s| s["type"] == ACCOUNT_TOKEN).cloned().collect();
     Ok(Leaver { reached, links, tokens, removal })
 }
 

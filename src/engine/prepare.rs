@@ -24,7 +24,7 @@ use crate::kube::{FIELD_MANAGER, ResourceId};
 use crate::plan::change::{Change, Verb, changes};
 use crate::plan::desired::{Place, desired};
 use crate::plan::object::{self, Key};
-use crate::plan::prune::{Prune, prunes};
+use crate::plan::prune::{Prune, prunes, take_readers};
 
 /// What the user wants of an apply.
 #[derive(Debug, Clone, Default)]
@@ -144,6 +144,9 @@ pub async fn prepare<'a>(
         events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
     }
     find_link_changes(local, &mut work);
+    for text in keep_readers(local, &mut work) {
+        events.emit(Event::Note { text });
+    }
     failed.extend(fleet.failed);
     failed.extend(lost);
     Ok(Prepared { istio: istioctl.version, trust, work, leavers, failed })
@@ -308,6 +311,28 @@ fn find_link_changes(local: &Local, work: &mut [Work<'_>]) {
         let peers = peers.into_iter().filter_map(|peer| credentials.get(peer.context()));
         one.links = links::changes(one.reached.site, &one.reached.seen, peers);
     }
+}
+
+/// Keeps the accounts that a cluster was read with before, as long as not every peer is at hand to
+/// get a token of the new one.
+fn keep_readers(local: &Local, work: &mut [Work<'_>]) -> Vec<String> {
+    let at_hand: BTreeSet<String> = work.iter().map(|one| one.context().to_owned()).collect();
+    let mut notes = Vec::new();
+    for one in work {
+        let site = one.reached.site;
+        let mut joined = local.sites.iter().filter(|other| other.member.registry_join);
+        let away = joined.find(|other| !at_hand.contains(other.context()));
+        let Some(away) = away.filter(|_| site.member.registry_join) else { continue };
+        let (_, accounts) = take_readers(&mut one.prunes);
+        notes.extend(accounts.iter().map(|account| {
+            format!(
+                "`{}`: the account `{account}` and its token stay, as `{}` may still use them and is not worked on",
+                site.context(),
+                away.context()
+            )
+        }));
+    }
+    notes
 }
 
 /// Links that this run does not make, as one side of them is left out.

@@ -8,6 +8,11 @@ use super::object::{DIGEST, Key, annotation, is_applied_by, label};
 use super::removal::{Stage, Target};
 use crate::istio::remote_secret;
 
+/// The type of a Secret that holds an account's token.
+pub const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+/// The annotation of such a Secret that names the account.
+const ACCOUNT: &str = "kubernetes.io/service-account.name";
+
 /// An object that goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prune {
@@ -57,6 +62,29 @@ pub fn prunes(
         .collect();
     prunes.sort_by(|a, b| (a.target.stage, &a.target.key).cmp(&(b.target.stage, &b.target.key)));
     prunes
+}
+
+/// Takes out what peers may still read a cluster with: tokens, and the accounts that they are of.
+/// Gives the names of the accounts.
+pub fn take_readers(prunes: &mut Vec<Prune>) -> (Vec<Prune>, BTreeSet<String>) {
+    let accounts: BTreeSet<String> = prunes
+        .iter()
+        .filter(|prune| prune.object["type"] == ACCOUNT_TOKEN)
+        .filter_map(|prune| annotation(&prune.object, ACCOUNT).map(str::to_owned))
+        .collect();
+    let is_of = |prune: &Prune| {
+        let (kind, object) = (prune.target.key.kind.as_str(), &prune.object);
+        let named = |name: &Value| name.as_str().is_some_and(|name| accounts.contains(name));
+        match kind {
+            "Secret" => annotation(object, ACCOUNT).is_some_and(|name| accounts.contains(name)),
+            "ServiceAccount" => named(&object["metadata"]["name"]),
+            "ClusterRoleBinding" => named(&object["subjects"][0]["name"]),
+            _ => false,
+        }
+    };
+    let (readers, rest) = std::mem::take(prunes).into_iter().partition(is_of);
+    *prunes = rest;
+    (readers, accounts)
 }
 
 /// Whether an apply marked it and another apply may take it away.
@@ -125,6 +153,31 @@ mod tests {
         let live = vec![object("ConfigMap", "old"), object("ConfigMap", "kept")];
         let desired = [object("ConfigMap", "kept")];
         assert_eq!(pruned(live, &desired, &Linked::default()), ["old"]);
+    }
+
+    #[test]
+    fn what_peers_read_a_cluster_with_can_be_kept_apart() {
+        let mut token = object("Secret", "old-token");
+        token["type"] = json!(ACCOUNT_TOKEN);
+        token["metadata"]["annotations"][ACCOUNT] = json!("old");
+        let mut binding = object("ClusterRoleBinding", "binding");
+        binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": "old" }]);
+        let objects = [
+            token,
+            binding,
+            object("ServiceAccount", "old"),
+            object("ServiceAccount", "gateway"),
+            object("Secret", "other"),
+        ];
+        let live = objects.into_iter().map(|object| (Key::of(&object), object)).collect();
+        let mut rest = prunes(&live, &[], &Linked::default(), MANAGER);
+        let (readers, accounts) = take_readers(&mut rest);
+        let names = |prunes: &[Prune]| {
+            prunes.iter().map(|prune| prune.target.key.name.clone()).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(names(&readers), ["binding", "old", "old-token"].map(str::to_owned).into());
+        assert_eq!(names(&rest), ["gateway", "other"].map(str::to_owned).into());
+        assert_eq!(accounts, ["old".to_owned()].into());
     }
 
     #[test]
