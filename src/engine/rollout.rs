@@ -1,5 +1,6 @@
 //! One cluster's part of an apply: its objects step by step, its links as its peers get ready.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use tokio::time::Instant;
 use super::countdown::{Count, Countdown};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::lease::ClusterLease;
 use super::links::{self, CloseOnDrop, Exchange};
 use super::local::Site;
 use super::observe::Observed;
 use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
+use crate::istio::remote_secret::Credential;
 use crate::kube::{self, Apply, Cluster, Deletion, Propagation};
 use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label};
@@ -74,7 +77,7 @@ pub(super) struct Rollout<'a> {
     /// What was there before.
     pub seen: &'a Observed,
     /// All its objects but the remote secrets.
-    pub desired: &'a [Value],
+    pub desired: &'a [Arc<Value>],
     /// What has to be written.
     pub changes: Vec<Change>,
     /// What goes.
@@ -87,6 +90,8 @@ pub(super) struct Rollout<'a> {
     pub exchange: &'a Exchange,
     /// How to go about it.
     pub manner: Manner,
+    /// The cluster's lease.
+    pub lease: &'a ClusterLease<'a>,
     /// Where events go.
     pub events: &'a Events,
     /// How many clusters are written to at once.
@@ -123,6 +128,10 @@ impl Rollout<'_> {
     pub(super) async fn run(mut self) -> Result<Written, Failure> {
         let _close = CloseOnDrop(self.exchange, self.site.context());
         let counter = Counter::default();
+        // Before any write: peers need not wait for a cluster that breaks now.
+        if let Some(credential) = self.known_credential() {
+            self.exchange.publish(self.site.context(), Some(credential));
+        }
         {
             let _turn = self.turns.acquire().await;
             self.write(&counter, Step::Ground, "creating the namespace").await?;
@@ -183,6 +192,7 @@ impl Rollout<'_> {
             return Ok(());
         }
         self.step(what);
+        self.lease.ensure().await?;
         for stage in targets.chunk_by(|a, b| a.stage == b.stage) {
             let deletes = stage.iter().map(|target| async {
                 let target: &Target = target;
@@ -201,13 +211,22 @@ impl Rollout<'_> {
         Ok(())
     }
 
+    /// The credential by which peers reach this cluster, where it is known from the start.
+    fn known_credential(&self) -> Option<Credential> {
+        if !self.site.member.registry_join {
+            return None;
+        }
+        let token = links::token_key(self.site);
+        let stays = !self.changes.iter().any(|change| change.key() == token);
+        links::seen_credential(self.site, self.seen).filter(|_| stays)
+    }
+
     /// Hands this cluster's credential to its peers.
     async fn publish(&self) -> Result<(), Failure> {
         if self.site.member.registry_join && !self.peers.is_empty() {
-            let token = links::token_key(self.site);
-            let stays = !self.changes.iter().any(|change| change.key() == token);
-            let credential = match links::seen_credential(self.site, self.seen).filter(|_| stays) {
-                Some(credential) => Ok(credential),
+            let credential = match self.known_credential() {
+                // It was handed out at the start.
+                Some(_) => return Ok(()),
                 None => links::credential(self.site, self.cluster).await,
             };
             self.exchange.publish(self.site.context(), credential.as_ref().ok().cloned());
@@ -230,8 +249,8 @@ impl Rollout<'_> {
                 ));
                 return Ok(());
             }
-            let secret = links::remote_secret_for(&credential, namespace);
-            match change(secret, &self.seen.ours) {
+            let secret = Arc::new(links::remote_secret_for(&credential, namespace));
+            match change(&secret, self.seen.ours.get(&Key::of(&secret))) {
                 Some(change) => self.send(counter, &change).await,
                 None => Ok(()),
             }
@@ -280,7 +299,8 @@ impl Rollout<'_> {
 
     /// The revision that gateways are injected by.
     fn revision(&self) -> String {
-        let istiods = self.desired.iter().chain(&self.seen.istiods);
+        let desired = self.desired.iter().map(Arc::as_ref);
+        let istiods = desired.chain(&self.seen.istiods);
         let mut labels = istiods.filter(|o| label(o, "app") == Some("istiod"));
         labels.find_map(|o| label(o, "istio.io/rev")).unwrap_or("default").to_owned()
     }
@@ -305,8 +325,12 @@ impl Rollout<'_> {
     }
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
+        // The lease lives in the namespace.
+        if change.verb != Verb::Create || change.object["kind"] != "Namespace" {
+            self.lease.ensure().await?;
+        }
         let apply = Apply { force: self.manner.force, dry_run: false };
-        let cluster = self.cluster.with_deadline(WRITE_LIMIT);
+        let cluster = self.cluster.with_deadline(WRITE_LIMIT.min(self.manner.timeout));
         let end = Instant::now() + KIND_LIMIT;
         while let Err(error) = cluster.apply(&change.object, apply).await {
             // A kind is served a moment after its definition was written.
@@ -336,7 +360,7 @@ impl Rollout<'_> {
         let deployments =
             self.desired.iter().filter(|o| o["kind"] == "Deployment" && Step::of(o) == step);
         let written: Vec<Key> = self.changes.iter().map(Change::key).collect();
-        let waits = deployments.map(Key::of).filter(|key| {
+        let waits = deployments.map(|o| Key::of(o)).filter(|key| {
             let complete =
                 self.seen.ours.get(key).is_some_and(|live| rollout_missing(live).is_none());
             written.contains(key) || !complete

@@ -1,6 +1,7 @@
 //! What earlier applies made and the present input no longer wants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -49,11 +50,11 @@ impl Linked<'_> {
 /// cluster trusts: only a teardown takes those away.
 pub fn prunes(
     live: &BTreeMap<Key, Value>,
-    desired: &[Value],
+    desired: &[Arc<Value>],
     linked: &Linked<'_>,
     manager: &str,
 ) -> Vec<Prune> {
-    let wanted: BTreeSet<Key> = desired.iter().map(Key::of).collect();
+    let wanted: BTreeSet<Key> = desired.iter().map(|object| Key::of(object)).collect();
     let mut prunes: Vec<Prune> = live
         .iter()
         .filter(|(key, object)| !wanted.contains(*key) && may_go(key, object))
@@ -144,7 +145,8 @@ mod tests {
 
     fn pruned(live: Vec<Value>, desired: &[Value], linked: &Linked<'_>) -> Vec<String> {
         let live = live.into_iter().map(|object| (Key::of(&object), object)).collect();
-        let prunes = prunes(&live, desired, linked, MANAGER);
+        let desired: Vec<Arc<Value>> = desired.iter().cloned().map(Arc::new).collect();
+        let prunes = prunes(&live, &desired, linked, MANAGER);
         prunes.into_iter().map(|prune| prune.target.key.name).collect()
     }
 

@@ -14,17 +14,18 @@ mod live;
 #[path = "../support/secrets.rs"]
 mod secrets;
 
-mod broken;
+mod faults;
 mod foreign;
 mod identity;
-mod interrupted;
 mod istioctl;
 mod lab;
 mod leave;
+mod locks;
 mod plan;
 mod prune;
 mod rename;
 mod rights;
+mod running;
 mod terminal;
 
 use std::ffi::OsString;

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::Planes;
-use crate::interrupted::Running;
 use crate::live::versions;
 use crate::plan::{applied, changes};
+use crate::running::Running;
 use crate::terminal::Terminal;
 
 const SYSTEM: [&str; 2] = ["-n", "istio-system"];
@@ -128,7 +128,8 @@ fn a_kind_that_only_the_record_knows_is_found_after_a_kill() {
 
     let base = multimesh_lab::MESH_BASE.replace("/dev/stdout", "/dev/stderr");
     planes.write("m", "base.yaml", &base);
-    drop(Running::start_until(&planes, &["--yes"], "installing istiod"));
+    let run = planes.command(&["apply", "--wait=false", "--yes"]);
+    drop(Running::start(run).until(&["installing istiod"]));
     // Alone on a machine the run may have come far.
     assert!(policies().is_empty() || kinds().contains("NetworkPolicy.networking.k8s.io"));
     // One cluster that waits for a yes is not a failure.
