@@ -129,7 +129,7 @@ fn a_kind_that_only_the_record_knows_is_found_after_a_kill() {
     let base = multimesh_lab::MESH_BASE.replace("/dev/stdout", "/dev/stderr");
     planes.write("m", "base.yaml", &base);
     let run = planes.command(&["apply", "--wait=false", "--yes"]);
-    drop(Running::start(run).until(&["installing istiod"]));
+    drop(Running::start(run).until(&["writing accounts"]));
     // Alone on a machine the run may have come far.
     assert!(policies().is_empty() || kinds().contains("NetworkPolicy.networking.k8s.io"));
     // One cluster that waits for a yes is not a failure.
