@@ -14,6 +14,7 @@ use crate::istio::operator::GatewayOverride;
 use crate::istio::remote_secret::is_loopback;
 use crate::kube::{ContextEntry, Kubeconfig, quote};
 use crate::pki::Certificate;
+use crate::plan::prune::Linked;
 use crate::topology::{
     self, ClusterName, ContextName, ControlPlane, Member, Namespace, NetworkName, Selector,
     Topology,
@@ -195,6 +196,14 @@ impl Local {
                 self.state.contexts.insert(now.clone(), record);
             }
         }
+        // A former name of a member is no cluster of its own.
+        let (state, topology) = (&mut self.state, &self.topology);
+        let members =
+            state.contexts.iter().filter(|(context, _)| topology.member(context).is_some());
+        let uids: BTreeSet<String> = members.map(|(_, record)| record.uid.clone()).collect();
+        state.contexts.retain(|context, record| {
+            topology.member(context).is_some() || !uids.contains(&record.uid)
+        });
         let names = topology::resolve(&self.topology, &pinned(&self.state))?;
         for (site, (_, name)) in self.sites.iter_mut().zip(names) {
             site.cluster = name;
@@ -236,15 +245,33 @@ impl Local {
         })
     }
 
-    /// The names of the clusters that a member is to be linked with, whether this run works on them
-    /// or not.
-    pub(super) fn linked_with(&self, site: &Site) -> BTreeSet<&str> {
+    /// The clusters that a member is to be linked with, whether this run works on them or not.
+    /// Those that are not `at_hand` keep the link that there is, under the name on record too.
+    pub(super) fn linked_with(&self, site: &Site, at_hand: &BTreeSet<String>) -> Linked<'_> {
+        let mut linked = Linked::default();
         let joined = |other: &&Site| {
             site.member.registry_join
                 && other.member.registry_join
                 && other.context() != site.context()
         };
-        self.sites.iter().filter(joined).map(|other| other.cluster.as_ref()).collect()
+        let mut nameless = BTreeSet::new();
+        for other in self.sites.iter().filter(joined) {
+            linked.names.insert(other.cluster.as_ref());
+            if at_hand.contains(other.context()) {
+                continue;
+            }
+            match self.state.contexts.get(other.context()) {
+                Some(record) => drop(linked.names.insert(&record.cluster)),
+                None => drop(nameless.insert(other.entry.server.as_str())),
+            }
+        }
+        linked.unsure = !nameless.is_empty();
+        // One at the same address may be the same cluster under another name.
+        let gone = self.state.contexts.iter().filter(|(context, record)| {
+            self.topology.member(context).is_none() && !nameless.contains(record.server.as_str())
+        });
+        linked.left = gone.map(|(_, record)| record.cluster.as_str()).collect();
+        linked
     }
 
     /// The members that this run works on.

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod connect;
+mod countdown;
 pub mod event;
 mod fleet;
 pub mod home;

@@ -141,7 +141,7 @@ fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Resul
         Some(name) if !rename => Err(Failure {
             excerpt: Some(site.member.place.clone()),
             ..Failure::new(format!(
-                "`{context}` has the cluster name `{name}` and would become `{}`; that replaces its intermediate CA and every link to it, \
+                "`{context}` has the cluster name `{name}` and would become `{}`; that replaces every link to it and restarts its istiod, \
                  and every proxy there keeps the old name until its pod is restarted",
                 site.cluster
             ))
