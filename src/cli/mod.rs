@@ -4,6 +4,7 @@ mod apply;
 mod global;
 mod init;
 mod plan;
+mod render;
 mod status;
 mod teardown;
 mod wishes;
@@ -47,6 +48,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Make the clusters of the topology one mesh
     Apply(apply::ApplyArgs),
+    /// Write what an apply would write to files, for clusters that are fed from git
+    Render(render::RenderArgs),
     /// Show each cluster of the mesh, and whether the mesh is healthy
     #[command(visible_alias = "describe")]
     Status(status::StatusArgs),
@@ -76,6 +79,7 @@ fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(ui, &cli.global, args),
         Command::Plan(args) => block_on(plan::run(ui, &cli.global, args)),
         Command::Apply(args) => block_on(apply::run(ui, &cli.global, args)),
+        Command::Render(args) => block_on(render::run(ui, &cli.global, args)),
         Command::Status(args) => block_on(status::run(ui, &cli.global, args)),
         Command::Teardown(args) => block_on(teardown::run(ui, &cli.global, args)),
     }

@@ -122,6 +122,13 @@ pub(super) fn check(
     join(failures).map_or(Ok(()), Err)
 }
 
+/// As [`check`], without a look at the Istio that is there.
+pub(super) fn check_members(local: &Local, reached: &[Reached<'_>]) -> Result<(), Failure> {
+    check_identity(local, reached)?;
+    let checks = reached.iter().map(|one| check_membership(local, one, false));
+    join(checks.filter_map(Result::err).collect()).map_or(Ok(()), Err)
+}
+
 /// Refuses two contexts that are one cluster, and a context that is another cluster than before.
 pub(super) fn check_identity(local: &Local, reached: &[Reached<'_>]) -> Result<(), Failure> {
     let mut by_uid: BTreeMap<&str, &Site> = BTreeMap::new();
@@ -177,7 +184,7 @@ fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Resul
             ))
         }
         .hint(format!("keep the name: `cluster: {name}` under `{context}`"))
-        .hint("or pay the price: add `--allow-cluster-rename`")),
+        .hint("or pay the price: `kubectl multimesh apply --allow-cluster-rename`")),
         _ => Ok(()),
     }
 }
