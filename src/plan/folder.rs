@@ -212,8 +212,8 @@ For the context `{context}`. To change something, change the mesh's topology or 
 | `{CONTROL_PLANE}` | the namespace, accounts and rights, configuration, definitions, istiod |
 {row}| `{SECRETS}` | only with `--secrets`: the intermediate CA and the tokens of the other clusters; not for git in plain text |
 
-The first time, in this folder. The intermediate CA has to be there before istiod starts, which signs with a root of
-its own otherwise:
+The first time, rendered with `--secrets`, in this folder. The intermediate CA has to be there before istiod starts,
+which signs with a root of its own otherwise:
 
 ```sh
 {first}
