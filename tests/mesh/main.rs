@@ -13,6 +13,7 @@ mod live;
 
 mod cleanup;
 mod gateways;
+mod render;
 mod secrets;
 mod seed;
 mod story;
