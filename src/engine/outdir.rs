@@ -108,11 +108,8 @@ impl<'a> OutDir<'a> {
                 tally.unchanged += 1;
                 continue;
             }
-            if private {
-                files::write_private(&path, content.text())?;
-            } else {
-                files::write_shared(&path, content.text())?;
-            }
+            let write = if private { files::write_private } else { files::write_shared };
+            write(&path, content.text()).map_err(unwritten)?;
             tally.written += 1;
         }
         Ok(())
@@ -123,9 +120,10 @@ impl<'a> OutDir<'a> {
     pub(super) fn make_private(&self, folder: &str) -> Result<(), Failure> {
         let path = self.dir.join(folder);
         if let Some(above) = path.parent() {
-            fs::create_dir_all(above).map_err(|error| files::write_error(above, &error))?;
+            let failed = |error| unwritten(files::write_error(above, &error));
+            fs::create_dir_all(above).map_err(failed)?;
         }
-        files::create_private_dir(&path)?;
+        files::create_private_dir(&path).map_err(unwritten)?;
         #[cfg(unix)]
         if is_open(&path) {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
@@ -191,6 +189,20 @@ impl<'a> OutDir<'a> {
             Err(error) => Err(files::read_error(path, &error).into()),
         }
     }
+}
+
+/// Why a file of a render could not be written: the mesh's own files are not at fault.
+fn unwritten(error: files::Error) -> Failure {
+    use files::Cause::{Missing, NotADirectory, Permission, ReadOnly};
+    let elsewhere = matches!(
+        &error,
+        files::Error::Write { cause: Missing | NotADirectory | Permission | ReadOnly, .. }
+    );
+    let mut failure = Failure::from(error);
+    if elsewhere {
+        failure.hints = vec!["name a folder that you may write to: `--out <folder>`".to_owned()];
+    }
+    failure
 }
 
 /// What is in a folder, in order; nothing where there is none.

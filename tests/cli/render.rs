@@ -250,6 +250,15 @@ hint: name a folder elsewhere: `--out <folder>`
 }
 
 #[test]
+fn a_folder_that_cannot_be_made() {
+    let sandbox = user();
+    sandbox.write("home/file", "text");
+    let run = sandbox.run(&["render", "--out", "file/clusters"]).expect(1);
+    let told: Vec<&str> = run.stderr.lines().rev().take(2).collect();
+    assert_snapshot!(told.join("\n"), @r"");
+}
+
+#[test]
 fn secrets_need_the_clusters() {
     let sandbox = with(Sandbox::with(&three_contexts()));
     topology(&sandbox, "mesh_id: shop\ncontexts:\n  context-east-1: {network: flat}\n");
