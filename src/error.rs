@@ -80,6 +80,9 @@ impl Failure {
     /// Several failures of one cluster as one; nothing when there are none.
     pub fn combine(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
         failures.into_iter().reduce(|mut all, next| {
+            if all == next {
+                return all;
+            }
             all.message = format!("{}; also: {}", all.message, next.message);
             all.hints.extend(next.hints);
             all.hints.dedup();
@@ -147,7 +150,9 @@ impl From<files::Error> for Failure {
             files::Error::Locked { holder, .. } => {
                 let look = holder.as_ref().map(|h| format!(" (see `ps -fp {}`)", h.pid));
                 let look = look.unwrap_or_default();
-                Some(format!("wait for it to end{look}, then run the same command again"))
+                Some(format!(
+                    "wait for it to end{look}, then run the same command again, or give it `--wait-lock 5m`"
+                ))
             }
         };
         Self::new(error.to_string()).maybe_hint(hint)

@@ -7,16 +7,17 @@ use clap::Args;
 
 use super::Global;
 use super::wishes::WishArgs;
-use crate::engine::apply::{Done, Outcome, Terms, carry_out};
+use super::writing::{self, Writing};
+use crate::engine::apply::{Basis, Done, Outcome, Terms, carry_out, take_leases};
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
+use crate::engine::lease::Leases;
 use crate::engine::leave::{Departure, Fate};
-use crate::engine::local::{Local, Options};
+use crate::engine::local::Local;
 use crate::engine::prepare::{Wishes, prepare};
 use crate::engine::rename::follow_renames;
 use crate::engine::status;
 use crate::error::{Exit, Failure};
-use crate::files::Lock;
 use crate::plan::outline::{Outline, Standing, Verb};
 use crate::ui::progress::Progress;
 use crate::ui::{self, Tone, Ui, count};
@@ -28,9 +29,10 @@ use crate::ui::{self, Tone, Ui, count};
     kubectl multimesh apply -f topology.yaml --contexts '^context-west-1'\n\n\
     Writes to the clusters of the topology, in the namespace of the control plane, and to the mesh \
     directory. A context that was deleted from the topology leaves the mesh: its links and its \
-    credentials go at once, its control plane after a yes. At a terminal the plan is shown first.\n\
+    credentials go at once, its control plane after a yes. At a terminal the plan is shown first. \
+    Where nobody can be asked, what needs a yes stays as it is, and the run ends with 3.\n\
     Exit codes: 0 done, 1 failed or not confirmed, 3 some clusters done and some not, 4 done but \
-    the mesh is not healthy yet, 64 there is nobody to ask, 130 interrupted.")]
+    the mesh is not healthy yet, 130 interrupted.")]
 pub(super) struct ApplyArgs {
     /// Wait until istiod, gateways and links are ready
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -41,40 +43,51 @@ pub(super) struct ApplyArgs {
     yes: bool,
     #[command(flatten)]
     wishes: WishArgs,
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// Runs `apply`.
-pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exit, Failure> {
-    let options = global.options();
+pub(super) async fn run(
+    ui: Ui,
+    global: &Global,
+    args: &ApplyArgs,
+    leases: Leases,
+) -> Result<Exit, Failure> {
+    let options = args.writing.options("apply", global);
     // What is wrong in the files is told before the lock leaves a trace.
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
     local.check()?;
-    let _lock = Lock::acquire(&local.home.dir)?;
+    let _lock = writing::lock(ui, &local, &options, &leases).await?;
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
     let wishes = args.wishes.wishes();
-    let progress = Progress::new(ui);
-    let events: Events = Arc::clone(&progress) as Events;
-    follow_renames(&mut local, &options, &events).await?;
-    let prepared = prepare(&local, &options, &wishes, Purpose::Write, &events).await?;
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
-    prepared.check_foreign(&wishes, &same_run)?;
-    let outline = prepared.outline(&local, &wishes);
-    let shown = ui.interactive() && !outline.is_nothing();
-    if shown {
-        progress.finish();
-        ui.line(&ui::plan::table(&outline));
-    }
-    let fates = agree(ui, &outline, &options, &wishes, args.yes).await?;
-    let (progress, events) = if shown {
-        let progress = Progress::new(ui);
-        (Arc::clone(&progress), progress as Events)
-    } else {
-        (progress, events)
+    let mut progress = Progress::new(ui);
+    let mut events: Events = Arc::clone(&progress) as Events;
+    follow_renames(&mut local, &options, &events).await?;
+    // Again, if another run was waited for: the leases of this one are held from then on.
+    let (prepared, terms) = loop {
+        let mut prepared = prepare(&local, &options, &wishes, Purpose::Write, &events).await?;
+        prepared.check_foreign(&wishes, &same_run)?;
+        let outline = prepared.outline(&local, &wishes);
+        let shown = ui.interactive() && !outline.is_nothing();
+        if shown {
+            progress.finish();
+            ui.line(&ui::plan::table(&outline));
+        }
+        let fates = agree(ui, &outline, &wishes, args.yes).await?;
+        let terms = Terms { wait: args.wait, prune: args.yes || ui.interactive(), fates };
+        if shown {
+            progress = Progress::new(ui);
+            events = Arc::clone(&progress) as Events;
+        }
+        if take_leases(&mut prepared, &terms, &leases, &events).await? == Basis::Current {
+            break (prepared, terms);
+        }
     };
-    let terms = Terms { wait: args.wait, fates };
-    let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &events).await?;
+    let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &leases, &events).await?;
     let report = if args.wait && outcome.members() > 0 {
         Some(status::settled(&local, &options, &outcome, &events).await)
     } else {
@@ -88,7 +101,6 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exi
 async fn agree(
     ui: Ui,
     outline: &Outline,
-    options: &Options,
     wishes: &Wishes,
     yes: bool,
 ) -> Result<BTreeMap<String, Fate>, Failure> {
@@ -112,15 +124,6 @@ async fn agree(
         if !ask(ui, question).await {
             return Err(Failure::new("not confirmed; nothing was written"));
         }
-    } else if !yes && pruned > 0 {
-        // `--force-conflicts` is a yes to taking over.
-        let same_run = options.same_run(&outline.mesh_id);
-        return Err(Failure::usage(format!(
-            "this apply deletes {} that earlier ones made, so it asks first, and here is nobody to ask",
-            count(pruned, "object")
-        ))
-        .hint(format!("look at them: `kubectl multimesh plan{same_run}`"))
-        .hint(format!("do it without being asked: `kubectl multimesh apply --yes{same_run}`")));
     }
     let mut fates = BTreeMap::new();
     for cluster in &outline.clusters {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::writing::{self, WaitLock};
 use crate::engine::event::Events;
+use crate::engine::lease::Leases;
 use crate::engine::local::{Local, Options};
 use crate::engine::rename::follow_renames;
 use crate::engine::render::{Rendered, Terms, render};
 use crate::error::{Exit, Failure};
-use crate::files::Lock;
 use crate::kube::quote;
 use crate::ui::progress::Progress;
 use crate::ui::{Tone, Ui, count};
@@ -38,11 +39,18 @@ pub(super) struct RenderArgs {
     #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME",
           value_parser = super::global::given)]
     org: Option<String>,
+    #[command(flatten)]
+    lock: WaitLock,
 }
 
 /// Runs `render`.
-pub(super) async fn run(ui: Ui, global: &Global, args: &RenderArgs) -> Result<Exit, Failure> {
-    let options = global.options();
+pub(super) async fn run(
+    ui: Ui,
+    global: &Global,
+    args: &RenderArgs,
+    leases: Leases,
+) -> Result<Exit, Failure> {
+    let options = args.lock.options(Options { command: "render", ..global.options() });
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
     let terms =
@@ -56,7 +64,7 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &RenderArgs) -> Result<Ex
     // What is wrong in the files is told before the lock leaves a trace.
     let local = Local::load(&options)?;
     local.check()?;
-    let _lock = Lock::acquire(&local.home.dir)?;
+    let _lock = writing::lock(ui, &local, &options, &leases).await?;
     let mut local = Local::load(&options)?;
     follow_renames(&mut local, &options, &events).await?;
     let rendered = render(&local, &options, &terms, &events).await;

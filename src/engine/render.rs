@@ -19,7 +19,7 @@ use super::trust::{self, Trust};
 use crate::error::Failure;
 use crate::istio::remote_secret::{self, Credential};
 use crate::kube::quote;
-use crate::plan::desired::desired;
+use crate::plan::desired::{Rendering, desired};
 use crate::plan::folder::{
     self, CONTROL_PLANE, GATEWAYS, GITIGNORE, KUSTOMIZATION, Owner, SECRETS,
 };
@@ -71,7 +71,7 @@ pub async fn render(
     let charts = render_all(local, &istioctl, &base).await?;
     let fleet = if terms.secrets {
         let fleet = reach_all(local, options, Purpose::Look, events).await?;
-        policy::check_members(local, &fleet.reached)?;
+        policy::check_members(local, options, &fleet.reached)?;
         Some(fleet)
     } else {
         tell_renames(local, events);
@@ -79,7 +79,7 @@ pub async fn render(
     };
     let mut files = BTreeMap::new();
     for site in local.selected() {
-        let charts = charts.get(site.context()).map_or(&[][..], |objects| objects.as_slice());
+        let Some(charts) = charts.get(site.context()) else { continue };
         // Whose the namespace is only its cluster knows, so it is not taken for the mesh's.
         let objects = desired(&place(local, site, &istioctl.version, false), charts, None);
         let context = quote(site.context());
@@ -198,7 +198,7 @@ fn secrets_of(
     let mut made = BTreeMap::new();
     let mut names = BTreeSet::new();
     if let Some(cacerts) = trust.cacerts.get(site.context()) {
-        let all = desired(&place(local, site, "", false), &[], Some(cacerts));
+        let all = desired(&place(local, site, "", false), &Rendering::default(), Some(cacerts));
         let secret =
             all.iter().find(|o| o["kind"] == "Secret" && o["metadata"]["name"] == "cacerts");
         made.extend(secret.map(|secret| (CACERTS.to_owned(), file(secret))));

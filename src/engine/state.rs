@@ -41,6 +41,11 @@ pub struct Record {
     pub namespace: String,
     /// The API server's address in the kubeconfig at the last apply.
     pub server: String,
+    /// SHA-256 fingerprints of the CA certificates that the kubeconfig trusted for the API server
+    /// at the last apply, sorted; empty where it named none. Files of earlier versions have no
+    /// such entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Vec<String>>,
     /// The version of Istio that was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub istio: Option<String>,
@@ -119,6 +124,7 @@ mod tests {
             network: "1e3".into(),
             namespace: "istio-system".into(),
             server: "https://10.0.0.1:6443".into(),
+            ca: Some(vec!["ab".repeat(32)]),
             istio: None,
             left: None,
         };
@@ -132,6 +138,13 @@ mod tests {
         let path = dir.path().join("state.yaml");
         state().save(&path).unwrap();
         assert_eq!(State::load(&path, "m1").unwrap(), state());
+    }
+
+    #[test]
+    fn a_record_without_the_authority_is_read() {
+        let text = "format: 1\nmesh_id: m1\ncontexts:\n  a: {uid: u, cluster: a, network: n, \
+                    namespace: istio-system, server: 'https://10.0.0.1'}\n";
+        assert_eq!(State::parse(text).unwrap().contexts["a"].ca, None);
     }
 
     #[test]

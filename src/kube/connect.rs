@@ -8,12 +8,14 @@ use base64::Engine as _;
 use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 
 use super::cluster::Cluster;
 use super::credential::{Credential, Credentials, Plugin, Rules};
 use super::error::{Error, build_error};
 use super::kubeconfig::{ContextEntry, Kubeconfig, Parts};
 use super::proxy::{self, ProxyVariables};
+use crate::hex::hex;
 
 /// How to connect, and how long to wait.
 #[derive(Clone)]
@@ -62,6 +64,27 @@ impl Kubeconfig {
         let client = recipe.build(credential.as_deref()).await?;
         Ok(Cluster::new(recipe, client, credential))
     }
+
+    /// The SHA-256 fingerprints, in hexadecimal and sorted, of the CA certificates that the cluster
+    /// entry of a context trusts for the API server. Empty where it leaves that to the system, or
+    /// checks no certificate at all. Runs no credential plugin.
+    ///
+    /// # Errors
+    /// Missing entries, and a certificate authority that cannot be read.
+    pub fn authorities(&self, context: &str) -> Result<Vec<String>, Error> {
+        let Parts { entry, cluster, .. } = self.parts(context)?;
+        let (_, roots) = authority(&entry, cluster)?;
+        Ok(fingerprints(&entry, roots.as_deref()))
+    }
+}
+
+/// Which certificates decide whether an API server is the right one.
+fn fingerprints(entry: &ContextEntry, roots: Option<&[Vec<u8>]>) -> Vec<String> {
+    let checked = roots.filter(|_| !entry.insecure_skip_tls_verify).unwrap_or_default();
+    let mut prints: Vec<String> = checked.iter().map(|der| hex(&Sha256::digest(der))).collect();
+    prints.sort();
+    prints.dedup();
+    prints
 }
 
 /// All that is needed to build a client for a context, and to build it again.
@@ -72,6 +95,8 @@ pub(super) struct Recipe {
     pub(super) proxy: Option<String>,
     /// The CA certificates of the cluster entry, PEM.
     pub(super) authority: Option<String>,
+    /// Their fingerprints, see [`Kubeconfig::authorities`].
+    pub(super) authorities: Vec<String>,
     plugin: Option<Plugin>,
     config: Config,
     credentials: Credentials,
@@ -100,6 +125,7 @@ impl Recipe {
             &options.proxies,
         )?;
         let (authority, roots) = authority(&entry, cluster)?;
+        let authorities = fingerprints(&entry, roots.as_deref());
 
         let mut config = Config::new(server);
         config.root_cert = roots;
@@ -123,6 +149,7 @@ impl Recipe {
             credentials: kubeconfig.credentials.clone(),
             entry,
             authority,
+            authorities,
             plugin,
             config,
         })

@@ -8,14 +8,17 @@ use similar::{ChangeTag, DiffOp, TextDiff};
 
 use super::noise;
 use super::object::{DIGEST, annotation};
-use super::outline::ObjectChange;
-use super::redact::redacted;
+use super::outline::{Changes, ObjectChange, Verb};
+use super::overlay::{is_answer, overlay};
+use super::redact::Redactor;
 use super::text;
 
 /// Lines around a change that are shown with it, as `diff -u` does.
 const CONTEXT: usize = 3;
 /// Lines from which on an object that comes or goes is not worth reading.
 const LONG: usize = 300;
+/// The kind that is folded whatever its length, as it comes with Istio and is never written by hand.
+const DEFINITION: &str = "CustomResourceDefinition";
 
 /// How much of objects that come or go is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,27 +34,29 @@ pub enum Extent {
 pub enum Diff {
     /// Lines of a unified diff, hunks among them, without the names of files.
     Lines(Vec<String>),
-    /// So many lines come or go.
-    Folded(usize),
+    /// So many lines come or go; none where they were not read.
+    Folded(Option<usize>),
     /// Nothing but the record of what was applied.
     Record,
     /// Nothing that people would look at.
     Nothing,
-    /// It is not known yet, as it holds a token that is not made yet.
-    Later,
+    /// Its content is made only when it is applied.
+    Pending,
 }
 
-/// The differences between an object as it is and as it would be.
-pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
-    let (before, after) = (change.before.as_ref(), change.after.as_ref());
-    let text = |object: Option<&Value>| object.map(yaml).unwrap_or_default();
-    match (before, after) {
-        (None, None) => Diff::Later,
-        (Some(_), None) if change.link.is_some() && change.verb != super::outline::Verb::Prune => {
-            Diff::Later
-        }
+/// The differences between an object as it is and as it would be, among the changes of its cluster.
+pub fn diff(changes: &Changes, change: &ObjectChange, extent: Extent) -> Diff {
+    if changes.is_pending(change) { Diff::Pending } else { compare(change, extent) }
+}
+
+fn compare(change: &ObjectChange, extent: Extent) -> Diff {
+    let redactor = Redactor::of(change);
+    let yaml = |object: &Value| yaml(redactor.object(object));
+    match (&change.before, &change.after) {
+        (Some(before), _) if is_unread(change, before) => Diff::Folded(None),
         (Some(before), Some(after)) => {
-            let (old, new) = (yaml(before), yaml(after));
+            let old = yaml(before);
+            let new = if is_answer(after) { yaml(after) } else { yaml(&overlay(after, before)) };
             if old != new {
                 Diff::Lines(hunks(&old, &new))
             } else if annotation(before, DIGEST) == annotation(after, DIGEST) {
@@ -60,37 +65,46 @@ pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
                 Diff::Record
             }
         }
-        (before, after) => {
-            let (sign, text) = match after {
-                Some(_) => ('+', text(after)),
-                None => ('-', text(before)),
-            };
-            let count = text.lines().count();
-            if extent == Extent::Folded && count > LONG {
-                return Diff::Folded(count);
-            }
-            Diff::Lines(text.lines().map(|line| format!("{sign}{line}")).collect())
+        (None, Some(after)) => whole(change, '+', &yaml(after), extent),
+        (Some(before), None) if change.verb == Verb::Prune => {
+            whole(change, '-', &yaml(before), extent)
         }
+        (_, None) => Diff::Pending,
     }
+}
+
+/// Whether an object was listed by its metadata alone, as definitions are.
+fn is_unread(change: &ObjectChange, before: &Value) -> bool {
+    change.key.kind == DEFINITION && before.get("spec").is_none()
+}
+
+/// All lines of an object that comes or goes.
+fn whole(change: &ObjectChange, sign: char, yaml: &str, extent: Extent) -> Diff {
+    let lines = yaml.lines().count();
+    let is_long = lines > LONG || change.key.kind == DEFINITION;
+    if extent == Extent::Folded && is_long {
+        return Diff::Folded(Some(lines));
+    }
+    Diff::Lines(yaml.lines().map(|line| format!("{sign}{line}")).collect())
 }
 
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lines(lines) => f.write_str(&lines.join("\n")),
-            Self::Folded(lines) => write!(f, "{lines} lines, not shown"),
+            Self::Folded(Some(lines)) => write!(f, "{lines} lines, not shown"),
+            Self::Folded(None) => f.write_str("not shown"),
             Self::Record => {
                 write!(f, "only the record of what was applied changes (annotation `{DIGEST}`)")
             }
             Self::Nothing => f.write_str("no field changes"),
-            Self::Later => f.write_str("its token is not made yet"),
+            Self::Pending => f.write_str("its content is made by the apply"),
         }
     }
 }
 
-/// An object as people read it: no secrets, no noise, and what names it first.
-fn yaml(object: &Value) -> String {
-    let mut object = redacted(object);
+/// An object as people read it: no noise, and what names it first.
+fn yaml(mut object: Value) -> String {
     noise::strip(&mut object);
     text::yaml(&object)
 }
@@ -173,3 +187,6 @@ impl Indent {
         if self.dash < self.name { self.dash + 1 } else { self.name }
     }
 }
+
+#[cfg(test)]
+mod tests;

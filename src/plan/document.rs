@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::diff::{Diff, Extent, diff};
-use super::object::Key;
+use super::object::{Key, PARENT};
 use super::outline::{
     CertificateChange, Changes, ClusterOutline, Leaving, ObjectChange, Outline, Standing, Verb,
 };
-use super::redact::redacted_text;
+use super::redact::Redactor;
 use super::removal::{Ground, Reason, Removal, Stay};
-use super::tally::Tally;
+use super::tally::{Links, Objects, Tally};
 
 /// The version of the format; a field is never renamed or removed within one.
 pub const API_VERSION: &str = "multimesh/v1";
@@ -61,7 +61,7 @@ pub struct ClusterPlan {
     /// Whether an apply would change anything there.
     pub changes: bool,
     /// Its figures.
-    pub summary: Tally,
+    pub summary: ClusterSummary,
     /// What becomes of its intermediate CA.
     pub certificate: Option<CertificateChange>,
     /// The objects that change, links among them, sorted.
@@ -74,6 +74,20 @@ pub struct ClusterPlan {
     pub reason: Option<String>,
     /// What to do about it.
     pub hints: Vec<String>,
+}
+
+/// Figures of one cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSummary {
+    /// The objects, but for links.
+    pub objects: Objects,
+    /// The remote secrets.
+    pub links: Links,
+    /// The objects of its control plane that are deleted, where it leaves.
+    pub deletes: usize,
+    /// The changes that the API server would refuse.
+    pub refused: usize,
 }
 
 /// What is wanted with a cluster.
@@ -117,8 +131,8 @@ pub enum DiffNote {
     RecordOnly,
     /// Nothing that people would look at changes.
     NoFields,
-    /// It holds a token that is not made yet.
-    TokenPending,
+    /// Its content is made only when it is applied.
+    Pending,
 }
 
 /// An object by its name.
@@ -153,7 +167,7 @@ pub struct LeavingPlan {
 pub struct RemovalPlan {
     /// What becomes of the namespace.
     pub namespace: Ground,
-    /// What is deleted, but for the namespace and the apply set's parent; sorted.
+    /// What is deleted, sorted.
     pub deletes: Vec<ObjectName>,
     /// What stays; sorted.
     pub stays: Vec<StayPlan>,
@@ -212,6 +226,7 @@ impl MeshPlan {
 
 impl ClusterPlan {
     fn of(outline: &ClusterOutline) -> Self {
+        let Tally { objects, links, deletes, refused, .. } = Tally::of_cluster(outline);
         let mut plan = Self {
             context: outline.context.clone(),
             cluster: outline.cluster.clone(),
@@ -220,7 +235,7 @@ impl ClusterPlan {
             server: outline.server.clone(),
             standing: ClusterStanding::Member,
             changes: !outline.is_nothing(),
-            summary: Tally::of_cluster(outline),
+            summary: ClusterSummary { objects, links, deletes, refused },
             certificate: None,
             objects: Vec::new(),
             unchanged: 0,
@@ -229,14 +244,15 @@ impl ClusterPlan {
             hints: Vec::new(),
         };
         match &outline.standing {
-            Standing::Member(Changes { certificate, objects, unchanged }) => {
-                plan.certificate = *certificate;
-                plan.objects = sorted(objects.iter().map(ObjectPlan::of), |o| o.object.clone());
-                plan.unchanged = *unchanged;
+            Standing::Member(changes) => {
+                let objects = changes.objects.iter().map(|object| ObjectPlan::of(changes, object));
+                plan.certificate = changes.certificate;
+                plan.objects = sorted(objects, |object| object.object.clone());
+                plan.unchanged = changes.unchanged;
             }
             Standing::Leaver(leaving) => {
                 plan.standing = ClusterStanding::Leaver;
-                plan.leaving = Some(LeavingPlan::of(leaving));
+                plan.leaving = Some(LeavingPlan::of(leaving, &outline.namespace));
             }
             Standing::Unknown { reason, hints } => {
                 plan.standing = ClusterStanding::Unknown;
@@ -249,14 +265,14 @@ impl ClusterPlan {
 }
 
 impl ObjectPlan {
-    fn of(change: &ObjectChange) -> Self {
-        let shown = diff(change, Extent::Folded);
+    fn of(changes: &Changes, change: &ObjectChange) -> Self {
+        let shown = diff(changes, change, Extent::Folded);
         let note = match shown {
             Diff::Lines(_) => None,
             Diff::Folded(_) => Some(DiffNote::Folded),
             Diff::Record => Some(DiffNote::RecordOnly),
             Diff::Nothing => Some(DiffNote::NoFields),
-            Diff::Later => Some(DiffNote::TokenPending),
+            Diff::Pending => Some(DiffNote::Pending),
         };
         Self {
             verb: change.verb,
@@ -271,8 +287,7 @@ impl ObjectPlan {
 
 /// Why the API server would not take an object, without the values of a Secret.
 pub fn refusal(change: &ObjectChange) -> Option<String> {
-    let objects = change.before.iter().chain(&change.after);
-    change.refusal.as_deref().map(|refusal| redacted_text(refusal, objects))
+    change.refusal.as_deref().map(|refusal| Redactor::of(change).text(refusal))
 }
 
 impl ObjectName {
@@ -287,19 +302,31 @@ impl ObjectName {
 }
 
 impl LeavingPlan {
-    fn of(leaving: &Leaving) -> Self {
+    fn of(leaving: &Leaving, namespace: &str) -> Self {
         Self {
             links: sorted(leaving.links.iter().cloned(), String::clone),
             revokes: leaving.revokes,
-            removal: leaving.removal.as_ref().map(RemovalPlan::of),
+            removal: leaving.removal.as_ref().map(|removal| RemovalPlan::of(removal, namespace)),
         }
     }
 }
 
 impl RemovalPlan {
-    fn of(removal: &Removal) -> Self {
-        let deletes =
-            removal.targets.iter().map(|target| ObjectName::of(&target.key, &target.api_version));
+    fn of(removal: &Removal, namespace: &str) -> Self {
+        let core = |kind: &str, namespace: Option<&str>, name: &str| ObjectName {
+            api_version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        };
+        let ground = (removal.ground == Ground::Delete).then(|| core("Namespace", None, namespace));
+        let parent = removal.parent.then(|| core("ConfigMap", Some(namespace), PARENT));
+        let deletes = removal
+            .targets
+            .iter()
+            .map(|target| ObjectName::of(&target.key, &target.api_version))
+            .chain(ground)
+            .chain(parent);
         Self {
             namespace: removal.ground.clone(),
             deletes: sorted(deletes, ObjectName::clone),

@@ -2,6 +2,7 @@
 //! applied.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -57,11 +58,12 @@ pub fn is_marked(text: &str, mesh_id: &str) -> bool {
 }
 
 /// The files of a cluster without its secrets, by their path in the cluster's folder.
-pub fn files(owner: &Owner<'_>, objects: &[Value]) -> BTreeMap<String, String> {
-    let gateways: Vec<Key> = objects.iter().filter(|o| wants_injection(o)).map(Key::of).collect();
+pub fn files(owner: &Owner<'_>, objects: &[Arc<Value>]) -> BTreeMap<String, String> {
+    let gateways: Vec<Key> =
+        objects.iter().filter(|o| wants_injection(o)).map(|o| Key::of(o)).collect();
     let mut by_file: BTreeMap<(&str, &str), Vec<Value>> = BTreeMap::new();
     for object in objects {
-        let mut object = object.clone();
+        let mut object = Value::clone(object);
         leave_to_istiod(&mut object);
         by_file.entry(place(&object, &gateways)).or_default().push(object);
     }
@@ -178,7 +180,7 @@ fn text(owner: &Owner<'_>, mut objects: Vec<Value>) -> String {
 }
 
 /// How to apply the folder by hand.
-fn readme(owner: &Owner<'_>, stages: &[&str], objects: &[Value]) -> String {
+fn readme(owner: &Owner<'_>, stages: &[&str], objects: &[Arc<Value>]) -> String {
     let Owner { mesh_id, cluster, context, namespace } = owner;
     let kubectl = format!("kubectl --context {context}");
     let apply = format!("{kubectl} apply --server-side");
@@ -275,7 +277,7 @@ mod tests {
             object("apps/v1", "Deployment", "istiod"),
             object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "gateways"),
         ];
-        let files = files(&OWNER, &objects);
+        let files = files(&OWNER, &objects.map(Arc::new));
         let place = |kind: &str, name: &str| {
             let at = |text: &str| text.find(&format!("kind: {kind}\nmetadata:\n  name: {name}\n"));
             let found: Vec<&str> =
@@ -316,7 +318,8 @@ mod tests {
             "webhooks": [{ "name": "w", "failurePolicy": "Ignore",
                 "clientConfig": { "caBundle": bundle } }] })
         };
-        let istiod = |object| files(&OWNER, &[object])["control-plane/istiod.yaml"].clone();
+        let istiod =
+            |object| files(&OWNER, &[Arc::new(object)])["control-plane/istiod.yaml"].clone();
         assert!(!istiod(hook("")).contains("failurePolicy"));
         assert!(istiod(hook("Q0E=")).contains("failurePolicy: Ignore"));
     }

@@ -1,5 +1,9 @@
 //! What an apply would do to a mesh: data alone, which an apply carries out and which `ui` shows.
 
+use std::sync::Arc;
+
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -76,8 +80,8 @@ pub enum CertificateChange {
     Store,
 }
 
-/// An object that changes.
-#[derive(Debug, Clone, PartialEq)]
+/// An object that changes. Its content may be secret.
+#[derive(Clone, PartialEq)]
 pub struct ObjectChange {
     /// What happens.
     pub verb: Verb,
@@ -90,7 +94,7 @@ pub struct ObjectChange {
     /// The object as it is; none where it is created.
     pub before: Option<Value>,
     /// The object as it would be; none where it is pruned, and for a link whose token is not made yet.
-    pub after: Option<Value>,
+    pub after: Option<Arc<Value>>,
     /// Why the API server would not take it, where it was asked.
     pub refusal: Option<String>,
 }
@@ -139,6 +143,17 @@ impl ClusterOutline {
     }
 }
 
+impl Changes {
+    /// Whether the content of an object is made only when it is applied. A look at the mesh issues
+    /// an intermediate CA too, but another one each time.
+    pub fn is_pending(&self, object: &ObjectChange) -> bool {
+        let issued =
+            matches!(self.certificate, Some(CertificateChange::Issue | CertificateChange::Renew));
+        let is_cacerts = object.key.kind == "Secret" && object.key.name == "cacerts";
+        issued && is_cacerts && object.verb != Verb::Prune
+    }
+}
+
 impl ObjectChange {
     /// Whether the user is asked first. A link that goes was agreed to by changing the topology.
     pub fn needs_consent(&self) -> bool {
@@ -147,5 +162,16 @@ impl ObjectChange {
             Verb::Adopt => true,
             Verb::Prune => self.link.is_none(),
         }
+    }
+}
+
+impl fmt::Debug for ObjectChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, key, link, .. } = self;
+        f.debug_struct("ObjectChange")
+            .field("verb", verb)
+            .field("key", key)
+            .field("link", link)
+            .finish_non_exhaustive()
     }
 }

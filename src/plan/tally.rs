@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::outline::{CertificateChange, Changes, ClusterOutline, Outline, Standing, Verb};
 use super::removal::Removal;
 
-/// What an apply would do, in figures: of one cluster, or of several added up.
+/// What an apply would do, in figures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {

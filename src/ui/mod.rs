@@ -1,5 +1,6 @@
 //! The one room that prints: data to stdout, everything else to stderr.
 
+mod list;
 pub mod plan;
 pub mod progress;
 pub mod status;

@@ -1,26 +1,52 @@
 //! What an apply would do, as a screen, as diffs, as JSON and as YAML.
 
-use super::count;
+mod cluster;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use summary::summary;
+
+use std::collections::BTreeSet;
+
+use self::cluster::{Length, body, certificate, heading, item, look, words};
+use super::list::{NAMED, first, flow};
+use super::{Tone, count};
 use crate::error::Failure;
-use crate::plan::diff::{Extent, diff as changes};
-use crate::plan::document::MeshPlan;
-use crate::plan::outline::{Outline, Standing};
-use crate::plan::tally::Tally;
+use crate::plan::diff::{self, Diff, Extent};
+use crate::plan::document::{MeshPlan, refusal};
+use crate::plan::outline::{Changes, ClusterOutline, ObjectChange, Outline, Standing};
+
+/// Clusters from which on those that change alike are told together.
+const MANY: usize = 5;
 
 /// The whole mesh on a screen.
 pub fn table(outline: &Outline) -> String {
-    format!("{}\n", summary(outline))
+    let mut text = beginning(outline);
+    let members = members(outline);
+    for alike in alike(outline, &members) {
+        let [cluster, ..] = alike.as_slice() else { continue };
+        text.push('\n');
+        if alike.len() == 1 {
+            heading(&mut text, cluster);
+        } else {
+            together(&mut text, &alike);
+        }
+        body(&mut text, cluster, &members, Length::Short);
+    }
+    end(&mut text, outline);
+    text
 }
 
 /// The differences of every object that changes, cluster by cluster. Long objects that come or go
 /// are a line.
 pub fn diff(outline: &Outline) -> String {
-    differences(outline, Extent::Folded)
+    diffs(outline, Extent::Folded)
 }
 
 /// The same with all lines of all objects.
 pub fn whole_diff(outline: &Outline) -> String {
-    differences(outline, Extent::Whole)
+    diffs(outline, Extent::Whole)
 }
 
 /// The plan as a JSON document.
@@ -37,82 +63,129 @@ fn unprintable(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(format!("the plan cannot be printed in this form: {error}"))
 }
 
-/// The whole mesh in a line.
-pub fn summary(outline: &Outline) -> String {
-    let tally = Tally::of(outline);
-    let clusters = tally.clusters;
-    if outline.is_nothing() {
-        let mesh = format!("mesh {}: no changes", outline.mesh_id);
-        let known = clusters.total - clusters.unknown;
-        return match (known, clusters.unknown) {
-            (_, 0) => format!("{mesh}; {} as the topology says", are(known, "cluster")),
-            (0, unknown) => {
-                format!("{mesh} known; {} could not be looked at", count(unknown, "cluster"))
-            }
-            (known, unknown) => format!(
-                "{mesh}; {} as the topology says, {} could not be looked at",
-                are(known, "cluster"),
-                count(unknown, "cluster")
-            ),
-        };
-    }
-    let Tally { objects, links, certificates, .. } = tally;
-    let whole = [
-        to_do("cluster", &[(clusters.change, "change"), (clusters.leave, "leave")]),
-        to_do(
-            "object",
-            &[
-                (objects.create, "create"),
-                (objects.update, "update"),
-                (objects.adopt, "adopt"),
-                (objects.prune, "prune"),
-                (tally.deletes, "delete"),
-            ],
-        ),
-    ];
-    let mut parts = vec![whole.into_iter().flatten().collect::<Vec<_>>().join(", ")];
-    parts.extend(outline.new_root.is_some().then(|| "1 root CA to make".to_owned()));
-    parts.extend(to_do(
-        "intermediate CA",
-        &[
-            (certificates.issue, "issue"),
-            (certificates.renew, "renew"),
-            (certificates.store, "store"),
-        ],
-    ));
-    parts.extend(to_do(
-        "link",
-        &[(links.add, "add"), (links.update, "update"), (links.drop, "drop")],
-    ));
-    if tally.refused > 0 {
-        parts.push(format!("{} would be refused", count(tally.refused, "object")));
-    }
-    if clusters.unknown > 0 {
-        parts.push(format!("{} could not be looked at", count(clusters.unknown, "cluster")));
-    }
-    parts.retain(|part| !part.is_empty());
-    format!("plan: {}", parts.join("; "))
-}
-
-/// `2 objects to create, 1 to prune`.
-fn to_do(noun: &str, verbs: &[(usize, &str)]) -> Option<String> {
-    let mut verbs = verbs.iter().filter(|(n, _)| *n > 0);
-    let (n, verb) = verbs.next()?;
-    let first = format!("{} to {verb}", count(*n, noun));
-    Some(verbs.fold(first, |text, (n, verb)| format!("{text}, {n} to {verb}")))
-}
-
-fn are(n: usize, noun: &str) -> String {
-    format!("{} {}", count(n, noun), if n == 1 { "is" } else { "are" })
-}
-
-fn differences(outline: &Outline, extent: Extent) -> String {
+/// What stands above the clusters; nothing where there is nothing to say of any.
+fn beginning(outline: &Outline) -> String {
     let mut text = String::new();
-    for cluster in &outline.clusters {
-        let Standing::Member(member) = &cluster.standing else { continue };
-        for object in &member.objects {
-            text += &format!("{}\n{}\n", object.key, changes(object, extent));
-        }
+    let quiet = outline.clusters.iter().all(|cluster| !is_told(cluster));
+    if quiet && outline.new_root.is_none() {
+        return text;
+    }
+    let clusters = count(outline.clusters.len(), "cluster");
+    let what = format!("mesh {}: plan for {clusters}, Istio {}", outline.mesh_id, outline.istio);
+    flow(&mut text, "", 2, [Tone::Strong.paint(&what)]);
+    if let Some(subject) = &outline.new_root {
+        item(&mut text, '+', Tone::Good, "make", words(&format!("the root CA {subject}")));
     }
     text
+}
+
+/// What stands below the clusters that change: those that do not, and the figures.
+fn end(text: &mut String, outline: &Outline) {
+    let told = !text.is_empty();
+    let quiet: Vec<String> = outline
+        .clusters
+        .iter()
+        .filter(|cluster| !is_told(cluster))
+        .map(|cluster| cluster.context.clone())
+        .collect();
+    if told && !quiet.is_empty() {
+        let clusters = format!("= no changes in {}:", count(quiet.len(), "cluster"));
+        text.push('\n');
+        flow(text, &clusters, 2, first(quiet, 2 * NAMED));
+    }
+    if told {
+        text.push('\n');
+    }
+    let summary = summary(outline);
+    let (first, rest) = summary.split_once(' ').unwrap_or((&summary, ""));
+    flow(text, &Tone::Strong.paint(first), 2, words(rest));
+}
+
+/// Whether there is something to say of a cluster.
+fn is_told(cluster: &ClusterOutline) -> bool {
+    !cluster.is_nothing() || matches!(cluster.standing, Standing::Unknown { .. })
+}
+
+fn members(outline: &Outline) -> Vec<&str> {
+    let stay = outline.clusters.iter().filter(|c| !matches!(c.standing, Standing::Leaver(_)));
+    stay.map(|cluster| cluster.cluster.as_str()).collect()
+}
+
+/// The clusters of which there is something to say; in a large mesh, those that change alike
+/// together.
+fn alike<'a>(outline: &'a Outline, members: &[&str]) -> Vec<Vec<&'a ClusterOutline>> {
+    let mut groups: Vec<(String, Vec<&ClusterOutline>)> = Vec::new();
+    for cluster in outline.clusters.iter().filter(|cluster| is_told(cluster)) {
+        let mut all = String::new();
+        body(&mut all, cluster, members, Length::Full);
+        let member = matches!(cluster.standing, Standing::Member(_));
+        let known = groups.iter_mut().find(|(other, _)| *other == all);
+        match known.filter(|_| member && outline.clusters.len() >= MANY) {
+            Some((_, alike)) => alike.push(cluster),
+            None => groups.push((all, vec![cluster])),
+        }
+    }
+    groups.into_iter().map(|(_, alike)| alike).collect()
+}
+
+/// The heading of clusters that change alike.
+fn together(text: &mut String, alike: &[&ClusterOutline]) {
+    let contexts = alike.iter().map(|cluster| cluster.context.clone()).collect();
+    let networks: BTreeSet<&str> = alike.iter().map(|cluster| cluster.network.as_str()).collect();
+    let mut pieces = first(contexts, NAMED);
+    let networks = if networks.len() == 1 {
+        format!("(network {})", networks.into_iter().collect::<String>())
+    } else {
+        format!("(on {})", count(networks.len(), "network"))
+    };
+    pieces.extend(words(&networks));
+    flow(text, &Tone::Strong.paint(&format!("{}:", count(alike.len(), "cluster"))), 4, pieces);
+}
+
+fn diffs(outline: &Outline, extent: Extent) -> String {
+    let mut text = beginning(outline);
+    let members = members(outline);
+    for cluster in outline.clusters.iter().filter(|cluster| is_told(cluster)) {
+        text.push('\n');
+        heading(&mut text, cluster);
+        match &cluster.standing {
+            Standing::Member(changes) => {
+                certificate(&mut text, changes);
+                for object in &changes.objects {
+                    difference(&mut text, changes, object, extent);
+                }
+            }
+            Standing::Leaver(_) | Standing::Unknown { .. } => {
+                body(&mut text, cluster, &members, Length::Short);
+            }
+        }
+    }
+    end(&mut text, outline);
+    text
+}
+
+/// What changes in an object, under its name.
+fn difference(text: &mut String, changes: &Changes, object: &ObjectChange, extent: Extent) {
+    let (sign, tone, verb) = look(object.verb);
+    let link = object.link.as_ref().map(|cluster| format!(", the link to {cluster}"));
+    let name = format!("{} ({}){}", object.key, object.api_version, link.unwrap_or_default());
+    let (name, lines) = match diff::diff(changes, object, extent) {
+        Diff::Lines(lines) => (name, lines),
+        note => (format!("{name}: {note}"), Vec::new()),
+    };
+    text.push('\n');
+    flow(text, &tone.paint(&format!("{sign} {verb}")), 4, words(&name));
+    if let Some(refusal) = refusal(object) {
+        flow(text, &Tone::Bad.paint("! refused:"), 4, words(&refusal));
+    }
+    for line in lines {
+        let tone = match line.as_bytes().first() {
+            Some(b'+') => Tone::Good,
+            Some(b'-') => Tone::Bad,
+            Some(b'@') => Tone::Strong,
+            _ => Tone::Plain,
+        };
+        text.push_str(&tone.paint(&line));
+        text.push('\n');
+    }
 }

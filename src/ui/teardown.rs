@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::list::{by_kind, commas, first, flow};
 use super::{Tone, count};
 use crate::plan::object::Key;
 use crate::plan::removal::{Ground, Reason, Removal, Stage, Stay};
 
-/// Columns of a list of kinds.
-const WIDTH: usize = 90;
 /// Objects of the user that are shown.
 const OBJECTS: usize = 5;
 
@@ -62,7 +61,8 @@ pub fn stays(stays: &[Stay], indent: &str) -> String {
     }
     line(&mut text, &format!("{indent}{}", Tone::Warning.paint("stays")));
     for Stay { key, reason } in stays {
-        line(&mut text, &format!("{indent}  {key}: {}", why(reason)));
+        let sentence = format!("{key}: {}", why(reason));
+        flow(&mut text, &format!("{indent}  "), indent.len() + 4, sentence.split(' '));
     }
     text
 }
@@ -72,7 +72,8 @@ fn heading(text: &mut String, context: &str, server: &str) {
     line(text, &format!("{}  {server}", Tone::Strong.paint(context)));
 }
 
-fn goes(text: &mut String, namespace: &str, removal: &Removal) {
+/// What is deleted.
+pub(super) fn goes(text: &mut String, namespace: &str, removal: &Removal) {
     if removal.is_nothing() {
         line(text, "  nothing to delete");
         return;
@@ -94,50 +95,18 @@ fn goes(text: &mut String, namespace: &str, removal: &Removal) {
         .map(|target| &target.key)
         .partition(|key| key.group == "apps");
     let running: Vec<String> = running.into_iter().map(ToString::to_string).collect();
-    wrapped(text, &running);
-    wrapped(text, &by_kind(other.into_iter()));
+    wrapped(text, running);
+    wrapped(text, by_kind(other));
     let mut left = by_kind(of(Stage::Leftovers).map(|target| &target.key));
     if let Some(first) = left.first_mut() {
         first.insert_str(0, "made by istiod: ");
     }
-    wrapped(text, &left);
+    wrapped(text, left);
 }
 
-/// How many there are of each kind, in the order of deletion.
-fn by_kind<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<String> {
-    let mut kinds: Vec<(&str, usize)> = Vec::new();
-    for key in keys {
-        match kinds.iter_mut().find(|(kind, _)| *kind == key.kind) {
-            Some((_, count)) => *count += 1,
-            None => kinds.push((&key.kind, 1)),
-        }
-    }
-    kinds.into_iter().map(|(kind, n)| format!("{n} {}", plural(kind, n))).collect()
-}
-
-fn plural(kind: &str, n: usize) -> String {
-    match kind.strip_suffix('y') {
-        _ if n == 1 => kind.to_owned(),
-        Some(stem) if !kind.ends_with("ay") => format!("{stem}ies"),
-        _ if kind.ends_with('s') => format!("{kind}es"),
-        _ => format!("{kind}s"),
-    }
-}
-
-/// The items separated by commas, on lines of a readable length.
-fn wrapped(text: &mut String, items: &[String]) {
-    let mut current = String::new();
-    for (n, item) in items.iter().enumerate() {
-        let comma = if n + 1 < items.len() { "," } else { "" };
-        if !current.is_empty() && current.len() + item.len() > WIDTH {
-            line(text, &format!("    {current}"));
-            current.clear();
-        }
-        let space = if current.is_empty() { "" } else { " " };
-        current.extend([space, item, comma]);
-    }
-    if !current.is_empty() {
-        line(text, &format!("    {current}"));
+fn wrapped(text: &mut String, items: Vec<String>) {
+    if !items.is_empty() {
+        flow(text, "    ", 4, commas(items));
     }
 }
 
@@ -163,7 +132,8 @@ fn why(reason: &Reason) -> String {
     }
 }
 
-fn orphans(text: &mut String, orphans: &BTreeMap<String, usize>) {
+/// The pods that lose their control plane.
+pub(super) fn orphans(text: &mut String, orphans: &BTreeMap<String, usize>) {
     if orphans.is_empty() {
         return;
     }
@@ -172,16 +142,12 @@ fn orphans(text: &mut String, orphans: &BTreeMap<String, usize>) {
     let lose = format!(
         "{pods} with a sidecar: no control plane any more, until they are re-created without one"
     );
-    line(text, &format!("  {}", Tone::Warning.paint(&lose)));
-    line(text, &format!("    {}", namespaces.join(", ")));
+    flow(text, "  ", 4, lose.split(' ').map(|word| Tone::Warning.paint(word)));
+    wrapped(text, namespaces);
 }
 
 fn keys(keys: &[Key]) -> String {
-    let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    let shown = &names[..names.len().min(OBJECTS)];
-    let more = names.len() - shown.len();
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("{}{more}", shown.join(", "))
+    first(keys.iter().map(ToString::to_string).collect(), OBJECTS).join(" ")
 }
 
 fn line(text: &mut String, content: &str) {
@@ -246,20 +212,14 @@ mod tests {
                  Namespace n\n    \
                  3 ConfigMaps, 1 Secret\n    \
                  made by istiod: 1 ConfigMap\n  \
-               3 pods with a sidecar: no control plane any more, until they are re-created without one\n    \
+               3 pods with a sidecar: no control plane any more, until they are re-created\n    \
+                 without one\n    \
                  demo (2), shop (1)\n\
              \n\
              west  https://10.0.0.2:6443\n  \
                stays in the mesh and loses\n    \
                  Secret n/istio-remote-secret-east, the link to east\n"
         );
-    }
-
-    #[test]
-    fn kinds_have_their_plurals() {
-        let plurals = ["Gateway", "NetworkPolicy", "IngressClass", "Role"].map(|k| plural(k, 2));
-        assert_eq!(plurals, ["Gateways", "NetworkPolicies", "IngressClasses", "Roles"]);
-        assert_eq!(plural("NetworkPolicy", 1), "NetworkPolicy");
     }
 
     #[test]
@@ -275,7 +235,7 @@ mod tests {
             ],
             "",
         );
-        let text = plain(&text);
+        let text = plain(&text).replace("\n    ", " ");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], "  Thing n/x: needed by 1 object of yours: VirtualService n/reviews");
         assert!(lines[2].contains("2 objects that the mesh did not make"), "{text}");

@@ -19,6 +19,7 @@ mod istioctl;
 mod render;
 mod seed;
 mod usage;
+mod wrong_cluster;
 
 use kubeconfig::Kubeconfig;
 use sandbox::{Run, Sandbox};

@@ -1,7 +1,7 @@
 //! Runs that end in the middle.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::live::Run;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A run under way, which ends with the test at the latest.
-struct Running(Child);
+pub(crate) struct Running(Child, mpsc::Receiver<String>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -24,32 +24,54 @@ impl Drop for Running {
 impl Running {
     /// Starts an apply and waits until it prints this.
     fn start_until(planes: &Planes, text: &str) -> Self {
-        let mut command = planes.command(&["apply", "--wait=false"]);
+        Self::start(planes.command(&["apply", "--wait=false"]), text)
+    }
+
+    /// Starts a run and waits until it prints this.
+    pub(crate) fn start(mut command: Command, text: &str) -> Self {
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut run = Self(command.spawn().unwrap());
-        let stderr = BufReader::new(run.0.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
+        let mut run = Self(command.spawn().unwrap(), lines);
+        let stderr = BufReader::new(run.0.stderr.take().unwrap());
         // It reads to the end, so that a full pipe never stops the run.
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let _ = sender.send(line);
             }
         });
+        run.await_line(text);
+        run
+    }
+
+    /// Waits until the run prints this.
+    pub(crate) fn await_line(&self, text: &str) {
         let end = Instant::now() + LIMIT;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) if line.contains(text) => return run,
+            match self.1.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return,
                 Ok(_) => {}
                 Err(why) => panic!("the run did not print {text:?}: {why}"),
             }
         }
     }
 
+    /// Waits for the run to end by itself.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Sends the signal of Ctrl-C; gives how the run ended, within two seconds.
     fn interrupt(mut self) -> ExitStatus {
         let pid = self.0.id().to_string();
-        let kill = std::process::Command::new("kill").args(["-INT", &pid]).status();
+        let kill = Command::new("kill").args(["-INT", &pid]).status();
         assert!(kill.unwrap().success());
         let interrupted = Instant::now();
         loop {

@@ -18,6 +18,7 @@ mod identity;
 mod interrupted;
 mod istioctl;
 mod lab;
+mod locks;
 mod render;
 mod rights;
 

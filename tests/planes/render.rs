@@ -43,8 +43,9 @@ fn members(planes: &Planes, index: usize) -> BTreeMap<String, Value> {
         let labels = object["metadata"]["labels"].as_object();
         labels.is_some_and(|labels| labels.keys().any(|key| key.starts_with("applyset.")))
     });
-    // The mark of a namespace is an apply's alone.
-    ours.filter(|(name, _)| !name.starts_with("Namespace "))
+    // The mark of a namespace is an apply's alone; the others are copies of a Service's labels.
+    let others = ["Namespace ", "Endpoints ", "EndpointSlice "];
+    ours.filter(|(name, _)| !others.iter().any(|kind| name.starts_with(kind)))
         .map(|(name, mut object)| {
             object.as_object_mut().unwrap().remove("status");
             let metadata = object["metadata"].as_object_mut().unwrap();
