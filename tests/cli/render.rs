@@ -255,7 +255,10 @@ fn a_folder_that_cannot_be_made() {
     sandbox.write("home/file", "text");
     let run = sandbox.run(&["render", "--out", "file/clusters"]).expect(1);
     let told: Vec<&str> = run.stderr.lines().rev().take(2).collect();
-    assert_snapshot!(told.join("\n"), @r"");
+    assert_snapshot!(told.join("\n"), @r"
+hint: name a folder that you may write to: `--out <folder>`
+error: cannot write `file/clusters/east`: a part of the path is not a directory
+");
 }
 
 #[test]
