@@ -177,9 +177,10 @@ fn write_hint(path: &Path, cause: &files::Cause) -> Option<String> {
             "make room: `df -h {}`; then run the same command again",
             quote(&path.parent().unwrap_or(path).to_string_lossy())
         )),
-        files::Cause::Permission | files::Cause::IsADirectory | files::Cause::NotText => {
-            Some(look_hint(path))
-        }
+        files::Cause::Permission
+        | files::Cause::IsADirectory
+        | files::Cause::NotText
+        | files::Cause::TooLarge => Some(look_hint(path)),
         files::Cause::Other(_) => None,
     }
 }
@@ -234,6 +235,7 @@ fn pki_hint(error: &pki::Error) -> Option<String> {
         E::Organization { .. } => "give another one: `--org <organisation>`",
         E::CannotSign { .. }
         | E::NotForServers { .. }
+        | E::EndlessChain { .. }
         | E::SignatureAlgorithm { .. }
         | E::RootSubject { .. } => {
             "use a root CA that istiod accepts, or have one made in a new mesh directory"

@@ -16,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::hex::hex;
 
+/// The largest file that is read, in bytes; a device or a pipe without an end is refused there.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// What can go wrong with a local file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -62,6 +65,8 @@ pub enum Cause {
     IsADirectory,
     /// The content is not UTF-8 text.
     NotText,
+    /// The file is larger than 16 MiB, or than the file system takes.
+    TooLarge,
     /// Anything else, as the operating system says it.
     Other(String),
 }
@@ -76,6 +81,7 @@ impl fmt::Display for Cause {
             Self::NotADirectory => "a part of the path is not a directory",
             Self::IsADirectory => "it is a directory",
             Self::NotText => "it is not text (UTF-8)",
+            Self::TooLarge => "the file is too large",
             Self::Other(text) => text,
         })
     }
@@ -91,6 +97,7 @@ impl From<&io::Error> for Cause {
             io::ErrorKind::NotADirectory => Self::NotADirectory,
             io::ErrorKind::IsADirectory => Self::IsADirectory,
             io::ErrorKind::InvalidData => Self::NotText,
+            io::ErrorKind::FileTooLarge => Self::TooLarge,
             _ => {
                 let text = error.to_string();
                 Self::Other(text.split(" (os error").next().unwrap_or(&text).to_owned())
@@ -263,10 +270,24 @@ pub fn start_when_written<T>(mut spawn: impl FnMut() -> io::Result<T>) -> io::Re
 /// # Errors
 /// [`Error::Read`] for every other failure, content that is not UTF-8 included.
 pub fn read(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
+    let text = read_bytes(path).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+    });
+    match text {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(read_error(path, &error)),
+    }
+}
+
+/// Reads a file that is not larger than any file of a user reasonably is.
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
+        Ok(bytes)
+    } else {
+        Err(io::ErrorKind::FileTooLarge.into())
     }
 }
 
@@ -476,6 +497,13 @@ mod tests {
 
         let error = read(dir.path()).unwrap_err().to_string();
         assert!(error.ends_with("it is a directory"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(error, "cannot read `/dev/zero`: the file is too large");
     }
 
     #[test]

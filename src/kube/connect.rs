@@ -1,5 +1,6 @@
 //! From a context of the kubeconfig to a client.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::credential::{Credential, Credentials, Plugin, Rules};
 use super::error::{Error, build_error};
 use super::kubeconfig::{ContextEntry, Kubeconfig, Parts};
 use super::proxy::{self, ProxyVariables};
+use crate::files;
 use crate::hex::hex;
 
 /// How to connect, and how long to wait.
@@ -230,8 +232,9 @@ fn authority(entry: &ContextEntry, cluster: &::kube::config::Cluster) -> Result<
         (Some(data), _) => base64::engine::general_purpose::STANDARD
             .decode(data)
             .map_err(|_| invalid("is not base64".to_owned()))?,
-        (None, Some(path)) => std::fs::read(path)
-            .map_err(|error| invalid(format!("cannot be read: {path}: {error}")))?,
+        (None, Some(path)) => files::read_bytes(Path::new(path)).map_err(|error| {
+            invalid(format!("cannot be read: {path}: {}", files::Cause::from(&error)))
+        })?,
         (None, None) => return Ok((None, None)),
     };
     let roots: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&pem)
