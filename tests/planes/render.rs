@@ -128,6 +128,12 @@ fn what_kubectl_applies_is_what_an_apply_would_make() {
     planes.run(&["plan", "--detailed-exitcode"]).expect(0);
     planes.apply(&[]).expect(0).says("nothing to change in 2 clusters");
 
+    // An apply that would change what git feeds is told who manages it.
+    let base = multimesh_lab::MESH_BASE;
+    planes.write("m", "base.yaml", &base.replace("/dev/stdout", "/dev/stderr"));
+    planes.apply(&[]).expect(1).says("kubectl").says("--force-conflicts");
+    planes.write("m", "base.yaml", base);
+
     // What istiod does when it starts is neither undone nor in the way.
     let hook = "validatingwebhookconfiguration/istio-validator-istio-system";
     let policy = r#"[{"op":"replace","path":"/webhooks/0/failurePolicy","value":"Fail"},
