@@ -34,6 +34,8 @@ mod controlplane;
 mod down;
 mod echo;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod home;
 mod images;
 mod kubeconfig;

@@ -110,6 +110,12 @@ impl Namespace {
         Path::new(&format!("/proc/{}/root", self.holder.pid)).join(path.trim_start_matches('/'))
     }
 
+    /// The network namespace, as a file.
+    #[cfg(feature = "faults")]
+    pub(crate) fn network(self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.holder.pid))
+    }
+
     /// Runs a short command in both namespaces.
     pub(crate) fn run(self, words: &[&str]) -> Result<String> {
         let Some((program, arguments)) = words.split_first() else {

@@ -1,4 +1,4 @@
-//! The Debian packages that a node of the lab is made of.
+//! The Debian packages that a node of the lab is made of, and one by which tests set a clock.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +9,12 @@ use crate::error::Result;
 use crate::process::PATH;
 
 /// A package and a program or file by which it is known to be there.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("busybox-static", "busybox"),
     ("containerd", "containerd"),
     ("containerd", "ctr"),
     ("containernetworking-plugins", "/usr/lib/cni/bridge"),
+    ("faketime", "faketime"),
     ("iproute2", "ip"),
     ("iptables", "iptables-legacy"),
     ("runc", "runc"),

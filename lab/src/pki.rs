@@ -114,7 +114,8 @@ fn params(name: &str, organization: Option<&str>) -> Result<CertificateParams, r
     subject.push(DnType::CommonName, name);
     params.distinguished_name = subject;
     let now = OffsetDateTime::now_utc();
-    params.not_before = now - Duration::hours(1);
+    // Tests set the clock of a client back by a day.
+    params.not_before = now - Duration::days(2);
     params.not_after = now + Duration::days(365);
     Ok(params)
 }

@@ -8,7 +8,7 @@ use super::connect::Reached;
 use super::identity;
 use super::local::{Local, Options, Site};
 use crate::error::Failure;
-use crate::istio::version;
+use crate::istio::version::{self, Version};
 use crate::kube::{self, Access, Cluster};
 use crate::plan::object::{self, Key};
 
@@ -191,6 +191,24 @@ fn check_istio(reached: &Reached<'_>, istioctl: &str) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// API servers that are older than Istio supports: istioctl says so too, and goes on.
+pub(super) fn too_old(reached: &[Reached<'_>], istioctl: &str) -> Vec<String> {
+    let Some(istio) = Version::parse(istioctl) else { return Vec::new() };
+    let Some(oldest) = version::oldest_kubernetes(istio) else { return Vec::new() };
+    let old = reached.iter().filter(|Reached { seen, .. }| {
+        let runs = Version::parse(&seen.kubernetes);
+        runs.is_some_and(|it| it < Version { major: 1, minor: oldest })
+    });
+    old.map(|Reached { site, seen, .. }| {
+        format!(
+            "`{}`: it runs Kubernetes {}, and Istio {istio} supports 1.{oldest} and later",
+            site.context(),
+            seen.kubernetes
+        )
+    })
+    .collect()
 }
 
 /// An existing control plane must be what the topology says: it is not changed to fit.

@@ -123,7 +123,9 @@ pub async fn prepare<'a>(
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    let notes = identity::notes(local, &fleet.reached).into_iter().chain(trust.notes.clone());
+    let old = policy::too_old(&fleet.reached, &istioctl.version);
+    let pins = identity::notes(local, &fleet.reached);
+    let notes = pins.into_iter().chain(old).chain(trust.notes.clone());
     for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
         events.emit(Event::Note { text });
     }

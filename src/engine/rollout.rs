@@ -17,6 +17,7 @@ use super::observe::Observed;
 use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
+use crate::istio::remote_secret::Credential;
 use crate::kube::{self, Apply, Cluster, Propagation};
 use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label};
@@ -120,6 +121,10 @@ impl Rollout<'_> {
     pub(super) async fn run(self) -> Result<Written, Failure> {
         let _close = CloseOnDrop(self.exchange, self.site.context());
         let counter = Counter::default();
+        // Before any write: peers need not wait for a cluster that breaks now.
+        if let Some(credential) = self.known_credential() {
+            self.exchange.publish(self.site.context(), Some(credential));
+        }
         {
             let _turn = self.turns.acquire().await;
             self.write(&counter, Step::Ground, "creating the namespace").await?;
@@ -179,13 +184,22 @@ impl Rollout<'_> {
         Ok(())
     }
 
+    /// The credential by which peers reach this cluster, where it is known from the start.
+    fn known_credential(&self) -> Option<Credential> {
+        if !self.site.member.registry_join {
+            return None;
+        }
+        let token = links::token_key(self.site);
+        let stays = !self.changes.iter().any(|change| change.key() == token);
+        links::seen_credential(self.site, self.seen).filter(|_| stays)
+    }
+
     /// Hands this cluster's credential to its peers.
     async fn publish(&self) -> Result<(), Failure> {
         if self.site.member.registry_join && !self.peers.is_empty() {
-            let token = links::token_key(self.site);
-            let stays = !self.changes.iter().any(|change| change.key() == token);
-            let credential = match links::seen_credential(self.site, self.seen).filter(|_| stays) {
-                Some(credential) => Ok(credential),
+            let credential = match self.known_credential() {
+                // It was handed out at the start.
+                Some(_) => return Ok(()),
                 None => links::credential(self.site, self.cluster).await,
             };
             self.exchange.publish(self.site.context(), credential.as_ref().ok().cloned());
@@ -289,7 +303,7 @@ impl Rollout<'_> {
             self.lease.ensure().await?;
         }
         let apply = Apply { force: self.manner.force, dry_run: false };
-        let cluster = self.cluster.with_deadline(WRITE_LIMIT);
+        let cluster = self.cluster.with_deadline(WRITE_LIMIT.min(self.manner.timeout));
         let end = Instant::now() + KIND_LIMIT;
         while let Err(error) = cluster.apply(&change.object, apply).await {
             // A kind is served a moment after its definition was written.

@@ -17,10 +17,11 @@ pub const ROOT_DAYS: i64 = 3650;
 pub const INTERMEDIATE_DAYS: i64 = 730;
 
 const DAY: i64 = 24 * 60 * 60;
-/// Clocks of clusters differ: a certificate is valid from a little before it was made, in seconds.
-const BACKDATE: i64 = 5 * 60;
+/// A clock here or in a cluster may be a day off: a certificate is valid from before it was made, in
+/// seconds.
+const BACKDATE: i64 = 2 * DAY;
 
-/// Makes a root CA: `O=<organization>, CN=Root CA`, ECDSA P-256, valid from 5 minutes before `now`
+/// Makes a root CA: `O=<organization>, CN=Root CA`, ECDSA P-256, valid from two days before `now`
 /// for [`ROOT_DAYS`].
 ///
 /// # Errors
@@ -41,7 +42,7 @@ pub fn root(organization: &str, now: Timestamp) -> Result<Root, Error> {
 
 /// Makes the intermediate CA of a cluster under `root`: the root's organisation, `CN=Intermediate
 /// CA`, `L=<cluster>`, ECDSA P-256 with a new key, path length 0, for istiod in `namespace`, valid
-/// from 5 minutes before `now` for [`INTERMEDIATE_DAYS`] but not beyond the root on either side.
+/// from two days before `now` for [`INTERMEDIATE_DAYS`] but not beyond the root on either side.
 ///
 /// The result has passed [`Cacerts::verify`].
 ///
@@ -185,8 +186,8 @@ mod tests {
         let certificate = &root.certificate;
         assert_eq!(certificate.subject, "O=Example Ltd, CN=Root CA");
         assert_eq!(certificate.issuer, certificate.subject);
-        assert_eq!(certificate.not_before, at("2026-05-01T11:55:00Z"));
-        assert_eq!(certificate.not_after, at("2036-04-28T11:55:00Z"));
+        assert_eq!(certificate.not_before, at("2026-04-29T12:00:00Z"));
+        assert_eq!(certificate.not_after, at("2036-04-26T12:00:00Z"));
         assert_eq!((certificate.is_ca, certificate.path_len), (true, None));
         assert_eq!(certificate.key_algorithm, "ECDSA P-256");
         assert!(certificate.subject_key_id.is_some());
@@ -201,8 +202,8 @@ mod tests {
         let (cacerts, certificate) = under(&root);
         assert_eq!(certificate.subject, "O=Example Ltd, CN=Intermediate CA, L=east-1");
         assert_eq!(certificate.issuer, root.certificate.subject);
-        assert_eq!(certificate.not_before, at("2026-05-01T11:55:00Z"));
-        assert_eq!(certificate.not_after, at("2028-04-30T11:55:00Z"));
+        assert_eq!(certificate.not_before, at("2026-04-29T12:00:00Z"));
+        assert_eq!(certificate.not_after, at("2028-04-28T12:00:00Z"));
         assert_eq!((certificate.is_ca, certificate.path_len), (true, Some(0)));
         assert_eq!(certificate.key_algorithm, "ECDSA P-256");
         assert_eq!(usages(&certificate), "Key Cert Sign, CRL Sign");
@@ -255,12 +256,12 @@ mod tests {
     #[test]
     fn a_root_out_of_time_signs_nothing() {
         let root = made();
-        let error = intermediate(&root, "a", "b", at("2036-04-28T11:55:01Z")).unwrap_err();
+        let error = intermediate(&root, "a", "b", at("2036-04-26T12:00:01Z")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the certificate `O=Example Ltd, CN=Root CA` expired at 2036-04-28T11:55:00Z"
+            "the certificate `O=Example Ltd, CN=Root CA` expired at 2036-04-26T12:00:00Z"
         );
-        let error = intermediate(&root, "a", "b", at("2026-05-01T11:54:59Z")).unwrap_err();
+        let error = intermediate(&root, "a", "b", at("2026-04-29T11:59:59Z")).unwrap_err();
         assert!(matches!(error, Error::NotYetValid { .. }), "{error}");
     }
 
@@ -298,7 +299,7 @@ mod tests {
         assert_eq!(certificate.subject, "O=Example, CN=Intermediate CA, L=east-1");
         assert_eq!(certificate.key_algorithm, "ECDSA P-256");
         assert_eq!(certificate.authority_key_id, root.certificate.subject_key_id);
-        assert_eq!(certificate.not_after, at("2028-04-30T11:55:00Z"));
+        assert_eq!(certificate.not_after, at("2028-04-28T12:00:00Z"));
         cacerts.verify(&root.certificate, at(NOW)).unwrap();
     }
 

@@ -98,9 +98,12 @@ impl Store {
         }
         let pending = self.dir.join(PENDING_ROOT_CERT);
         files::write_private(&pending, &root.cert_pem)?;
-        if let Some(pem) = &root.key
-            && !files::create_private(&key, pem.as_str())?
-        {
+        let kept =
+            root.key.as_ref().map_or(Ok(true), |pem| files::create_private(&key, pem.as_str()));
+        if !matches!(kept, Ok(true)) {
+            remove(&pending, |path| fs::remove_file(path))?;
+        }
+        if !kept? {
             return Err(Error::RootExists { path: key });
         }
         Ok(files::rename(&pending, &certificate)?)
@@ -242,12 +245,21 @@ impl Slot {
         remove(&self.fresh, |path| fs::remove_dir_all(path))
     }
 
-    fn replace(&self, cacerts: &Cacerts) -> Result<(), Error> {
+    /// Fills the new directory, or leaves none.
+    fn fill(&self, cacerts: &Cacerts) -> Result<(), Error> {
         files::create_private_dir(&self.fresh)?;
-        for (name, content) in cacerts.entries() {
-            files::write_private(&self.fresh.join(name), content)?;
-        }
-        files::sync_dir(&self.parent)?;
+        let mut entries = cacerts.entries().into_iter();
+        entries
+            .try_for_each(|(name, content)| files::write_private(&self.fresh.join(name), content))
+            .and_then(|()| files::sync_dir(&self.parent))
+            .or_else(|error| {
+                remove(&self.fresh, |path| fs::remove_dir_all(path))?;
+                Err(error.into())
+            })
+    }
+
+    fn replace(&self, cacerts: &Cacerts) -> Result<(), Error> {
+        self.fill(cacerts)?;
         if self.live.symlink_metadata().is_ok() {
             files::rename(&self.live, &self.former)?;
         }

@@ -1,6 +1,7 @@
 //! What earlier applies made and the present input no longer wants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use super::removal::{Stage, Target};
 use crate::istio::remote_secret;
 
 /// An object that goes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Prune {
     /// Which object, exactly.
     pub target: Target,
@@ -18,6 +19,14 @@ pub struct Prune {
     pub link: Option<String>,
     /// The object as it is.
     pub object: Value,
+}
+
+/// Without the content, which may be secret.
+impl fmt::Debug for Prune {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, link, .. } = self;
+        f.debug_struct("Prune").field("target", target).field("link", link).finish_non_exhaustive()
+    }
 }
 
 /// Finds what to prune among the members of the apply set, in the order of deletion. `linked` are

@@ -7,8 +7,8 @@ use multimesh_lab::MESH_BASE;
 use serde_json::{Value, json};
 
 use crate::Planes;
-use crate::interrupted::Running;
 use crate::live::{Run, User, versions};
+use crate::running::Running;
 
 const LEASE: &str = "kubectl-multimesh";
 
@@ -133,7 +133,8 @@ fn a_run_on_another_machine_is_told_waited_for_and_outlived() {
 
     // It is waited for.
     let command = planes.command(&["apply", "--wait=false", "--wait-lock", "5m"]);
-    let waiting = Running::start(command, "bob@elsewhere, process 7, who works on this cluster");
+    let waiting =
+        Running::start(command).until(&["bob@elsewhere, process 7, who works on this cluster"]);
     planes.kubectl(0, &["delete", "lease", LEASE, "-n", "istio-system"]);
     assert_eq!(waiting.end().code(), Some(0));
     assert!(!is_damaged(&planes, 0));
@@ -171,7 +172,7 @@ fn a_killed_run_is_no_obstacle_here_and_one_to_a_colleague() {
     planes.run(&["init", "--mesh-id", "m"]).expect(0);
     let colleague = colleague(&planes);
     let apply = || planes.command(&["apply", "--wait=false"]);
-    drop(Running::start(apply(), "installing istiod"));
+    drop(Running::start(apply()).until(&["installing istiod"]));
     let get = ["get", "lease", LEASE, "-n", "istio-system", "-o", "json"];
     let left_lease: Value = serde_json::from_str(&planes.kubectl(0, &get)).unwrap();
     let left = holder(&planes, 0);
@@ -188,12 +189,12 @@ fn a_killed_run_is_no_obstacle_here_and_one_to_a_colleague() {
     assert_eq!(planes.kubectl(0, &certificate), before);
 
     // A run whose lease somebody else takes, as it could not renew it, stops.
-    let run = Running::start(planes.command(&["apply"]), "waiting for istiod");
+    let run = Running::start(planes.command(&["apply"])).until(&["waiting for istiod"]);
     let patch = r#"{"metadata": {"annotations": {"kubectl-multimesh/directory": "another"}},
         "spec": {"holderIdentity": "bob@elsewhere, process 7"}}"#;
     let patched = ["patch", "lease", LEASE, "-n", "istio-system", "--type=merge", "-p", patch];
     planes.kubectl(0, &patched);
-    run.await_line("bob@elsewhere, process 7 has taken this cluster over");
+    let run = run.until(&["bob@elsewhere, process 7 has taken this cluster over"]);
     assert_eq!(run.end().code(), Some(1));
     assert!(holder(&planes, 0).starts_with("bob@"), "it is not ours to delete");
     planes.kubectl(0, &["delete", "lease", LEASE, "-n", "istio-system"]);
@@ -211,7 +212,10 @@ fn a_killed_run_is_no_obstacle_here_and_one_to_a_colleague() {
     assert_eq!(holder(&planes, 0), "");
 
     damage(&planes, 0);
-    drop(Running::start(planes.command(&["teardown", "--yes"]), "deleting gateways and istiod"));
+    drop(
+        Running::start(planes.command(&["teardown", "--yes"]))
+            .until(&["deleting gateways and istiod"]),
+    );
     planes.run(&["teardown", "--yes"]).expect(0);
     assert!(planes.is_untouched(0));
     let namespace = ["get", "namespace", "istio-system", "--ignore-not-found", "-o", "name"];

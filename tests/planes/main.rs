@@ -12,14 +12,14 @@
 #[expect(dead_code, reason = "the other tier uses more of it")]
 mod live;
 
-mod broken;
+mod faults;
 mod foreign;
 mod identity;
-mod interrupted;
 mod istioctl;
 mod lab;
 mod locks;
 mod rights;
+mod running;
 
 use std::ffi::OsString;
 use std::ops::Deref;

@@ -3,6 +3,7 @@
 mod demo;
 mod fuzz;
 mod lab;
+mod reliability;
 mod say;
 mod test;
 
@@ -26,6 +27,8 @@ enum Chore {
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
     Fuzz(fuzz::Fuzz),
+    /// Inject faults at length, and count what is lost
+    Reliability(reliability::Reliability),
     /// Run all checks and tests
     Test(test::Test),
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
         Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
+        Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),
     }
 }

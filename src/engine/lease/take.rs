@@ -1,6 +1,7 @@
 //! Taking a lease, and what is said where somebody else has it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -12,6 +13,8 @@ use crate::plan::lease::{self, Claim, Holder, Other};
 
 /// How often a lease is tried that changes hands at this very moment.
 const TRIES: usize = 5;
+/// How long an API server is left alone that did not answer as it should.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What came of a try to take a lease.
 pub(super) enum Try {
@@ -41,9 +44,12 @@ pub(super) async fn take(
             Err(error) => error,
         };
         match error {
+            error if tries == TRIES => return Err(error),
+            Error::AlreadyExists { .. } => {}
             // It may have been made all the same: then it is of this mesh directory.
-            Error::AlreadyExists { .. } | Error::Interrupted { .. } | Error::TimedOut { .. }
-                if tries < TRIES => {}
+            Error::Interrupted { .. } | Error::TimedOut { .. } | Error::Unavailable { .. } => {
+                tokio::time::sleep(PAUSE).await;
+            }
             error => return Err(error),
         }
         let Some(found) = cluster.get(&id).await? else { continue };

@@ -1,0 +1,91 @@
+//! A clock that is a day off, and an API server that is older than Istio supports.
+
+use std::fs;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use multimesh::pki::Store;
+use multimesh_lab::faults::{Fault, Rule};
+
+use super::front::Fronted;
+use super::ledger::{Book, Entry};
+use super::snapshot::lost_files;
+use crate::live::Run;
+
+/// The library of the Debian package `faketime`, which the lab installs.
+fn library() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").unwrap().flatten();
+    let mut files = folders.map(|entry| entry.path().join("faketime/libfaketime.so.1"));
+    files.find(|file| file.exists()).expect("the library of faketime")
+}
+
+/// Runs the tool with another clock.
+fn at(fronted: &Fronted, offset: &str, words: &[&str]) -> Run {
+    let mut command = fronted.command(words);
+    command.env("LD_PRELOAD", library()).env("FAKETIME", offset);
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    Run::of(&command.output().unwrap())
+}
+
+#[test]
+fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
+    let fronted = Fronted::start(2);
+    let mut book = Book::default();
+    let now = Timestamp::now();
+    for (offset, name, hours) in
+        [("+1d", "clock a day ahead", 24), ("-1d", "clock a day behind", -24)]
+    {
+        let mut lost = Vec::new();
+        let run = at(&fronted, offset, &["apply", "--wait=false"]);
+        if run.code != 0 {
+            lost.push(format!("apply ended with {}: {}", run.code, run.stderr));
+        }
+        // Checks too that everything is valid now.
+        lost.extend(lost_files(&fronted, &[0, 1]));
+        let root = Store::open(fronted.mesh("m").join("certs")).root().unwrap().unwrap();
+        let (start, end) = (root.certificate.not_before, root.certificate.not_after);
+        let skewed = now + SignedDuration::from_hours(hours);
+        if !(start <= skewed && start <= now && end > now && end > skewed) {
+            lost.push(format!("the root is valid from {start} to {end}"));
+        }
+        // Neither this clock nor another one finds anything to make anew.
+        for clock in ["+0", "+1d", "-1d"] {
+            let run = at(&fronted, clock, &["apply", "--wait=false"]);
+            if !run.stderr.contains("nothing to change in 2 clusters") {
+                lost.push(format!("at {clock} there is more to change: {}", run.stderr));
+            }
+            let status = at(&fronted, clock, &["status", "-o", "wide"]);
+            for word in ["expired", "not valid"] {
+                if status.stdout.contains(word) || status.stderr.contains(word) {
+                    lost.push(format!("at {clock} status says {word:?}: {}", status.stdout));
+                }
+            }
+        }
+        fronted.run(&["teardown", "--yes"]).expect(0);
+        fs::remove_dir_all(fronted.mesh("m").join("certs")).unwrap();
+        book.add(name, Entry { injected: 7, finished: 7, left: 0, lost });
+    }
+    book.close("apply and status");
+}
+
+#[test]
+fn an_api_server_that_is_too_old_for_istio_is_told() {
+    let fronted = Fronted::start(1);
+    let version = r#"{"major": "1", "minor": "31", "gitVersion": "v1.31.14", "gitCommit": "",
+        "gitTreeState": "clean", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}"#;
+    let old = Rule::new(Fault::Answer(version.to_owned())).path("/version");
+    fronted.proxies[0].inject(old);
+    let context = &fronted.clusters[0].context;
+    // As istioctl does: it says so and goes on.
+    fronted
+        .apply(&[])
+        .expect(0)
+        .says(&format!("`{context}`: it runs Kubernetes v1.31.14"))
+        .says("supports 1.32 and later");
+    let status = fronted.run(&["status"]);
+    assert!(status.stdout.contains("supports 1.32 and later"), "{}", status.stdout);
+    let injected = fronted.proxies[0].tally().injected["another answer"];
+    let mut book = Book::default();
+    book.add("API server too old", Entry { injected, finished: 2, left: 0, lost: Vec::new() });
+    book.close("apply and status");
+}

@@ -1,0 +1,104 @@
+//! Control planes that are reached through proxies of faults.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use multimesh_lab::MESH_BASE;
+use multimesh_lab::faults::{FaultProxy, Tally};
+use serde_json::Value;
+
+use crate::Planes;
+
+/// The planes of a test, each behind a proxy: what the tool asks goes through it, what clusters
+/// ask each other and what the test looks at does not.
+pub(crate) struct Fronted {
+    planes: Planes,
+    /// One a plane, in their order.
+    pub(crate) proxies: Vec<FaultProxy>,
+    changes: AtomicUsize,
+}
+
+impl Fronted {
+    /// Starts that many control planes, described as one mesh `m`.
+    pub(crate) fn start(count: usize) -> Self {
+        let planes = Planes::start(count);
+        let proxy = |cluster| planes.lab.fault_proxy(cluster).unwrap();
+        let proxies: Vec<FaultProxy> = planes.clusters.iter().map(proxy).collect();
+        let mut fronted = Self { planes, proxies, changes: AtomicUsize::new(0) };
+        let files: Vec<String> = (0..count).map(|index| fronted.kubeconfig(index)).collect();
+        fronted.planes.user.set_kubeconfig(files.join(":"));
+        fronted.describe((0..count).collect::<Vec<_>>().as_slice());
+        fronted
+    }
+
+    /// Writes the kubeconfig that leads to the proxy of a plane.
+    fn kubeconfig(&self, index: usize) -> String {
+        let (cluster, proxy) = (&self.clusters[index], &self.proxies[index]);
+        let text = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+        let path = self.home().join(format!("kubeconfig-{index}"));
+        std::fs::write(&path, text.replace(&cluster.server, &proxy.server())).unwrap();
+        path.display().to_string()
+    }
+
+    /// The user entry in the kubeconfig of a plane.
+    pub(crate) fn user(&self, index: usize) -> String {
+        let text =
+            std::fs::read_to_string(self.home().join(format!("kubeconfig-{index}"))).unwrap();
+        let config: Value = serde_yaml::from_str(&text).unwrap();
+        config["users"][0]["user"].to_string()
+    }
+
+    /// Sets the user entry in the kubeconfig of a plane, in YAML.
+    pub(crate) fn set_user(&mut self, index: usize, user: &str) {
+        let path = self.home().join(format!("kubeconfig-{index}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut config: Value = serde_yaml::from_str(&text).unwrap();
+        config["users"][0]["user"] = serde_yaml::from_str(user).unwrap();
+        std::fs::write(&path, config.to_string()).unwrap();
+    }
+
+    /// Writes the topology with these planes.
+    pub(crate) fn describe(&self, indices: &[usize]) {
+        let entries = indices.iter().map(|&index| {
+            let cluster = &self.clusters[index];
+            format!("  {}: {{network: flat, server: '{}'}}\n", cluster.context, cluster.server)
+        });
+        let topology = format!("mesh_id: m\ncontexts:\n{}", entries.collect::<String>());
+        self.write("m", "topology.yaml", &topology);
+    }
+
+    /// Writes another base, so that there is something to change in every plane.
+    pub(crate) fn change(&self) {
+        let count = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
+        let base = MESH_BASE
+            .replace("accessLogFile: /dev/stdout", &format!("accessLogFile: /dev/stdout{count}"));
+        assert_ne!(base, MESH_BASE);
+        self.write("m", "base.yaml", &base);
+    }
+
+    /// Whether a plane has the base that was written last.
+    pub(crate) fn is_changed(&self, index: usize) -> bool {
+        let count = self.changes.load(Ordering::Relaxed);
+        let config = ["get", "configmap", "istio", "-n", "istio-system", "-o", "yaml"];
+        self.kubectl(index, &config).contains(&format!("accessLogFile: /dev/stdout{count}\n"))
+    }
+
+    /// Takes objects away from a plane that an apply has to make again.
+    pub(crate) fn thin_out(&self, index: usize) {
+        let ours = "applyset.kubernetes.io/part-of";
+        self.kubectl(index, &["delete", "clusterroles,clusterrolebindings", "-l", ours]);
+    }
+
+    /// What went through all proxies.
+    pub(crate) fn tallies(&self) -> Vec<Tally> {
+        self.proxies.iter().map(FaultProxy::tally).collect()
+    }
+}
+
+impl Deref for Fronted {
+    type Target = Planes;
+
+    fn deref(&self) -> &Planes {
+        &self.planes
+    }
+}

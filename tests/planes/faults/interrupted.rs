@@ -1,0 +1,117 @@
+//! Ctrl-C ends a run within two seconds, wherever it is, and time limits tell what is missing.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use multimesh_lab::faults::{Fault, Rule};
+
+use super::front::Fronted;
+use super::ledger::{Book, Entry, at_length, points};
+use crate::live::eventually;
+use crate::running::Running;
+
+/// How long a run may take that waits for less.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long Ctrl-C may take.
+const PROMPT: Duration = Duration::from_secs(2);
+
+fn start(fronted: &Fronted, words: &[&str]) -> Running {
+    Running::start(fronted.command(words))
+}
+
+/// Waits until the run has asked a cluster this often.
+fn asked(run: Running, fronted: &Fronted, index: usize, count: usize) -> Running {
+    eventually("a request", || fronted.proxies[index].tally().all() >= count);
+    run
+}
+
+/// Sends the signal of Ctrl-C; says what is wrong with how the run ended.
+fn interrupt(run: Running) -> Vec<String> {
+    match run.interrupt(PROMPT).map(|status| status.code()) {
+        Some(Some(130)) => Vec::new(),
+        Some(code) => vec![format!("it ended with {code:?}")],
+        None => vec!["it goes on after Ctrl-C".to_owned()],
+    }
+}
+
+fn entry(lost: Vec<String>) -> Entry {
+    Entry { injected: 1, finished: 0, left: 1, lost }
+}
+
+#[test]
+fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
+    let fronted = Fronted::start(2);
+    let mut book = Book::default();
+    let apply = ["apply", "--wait=false"];
+
+    fronted.proxies[1].inject(Rule::new(Fault::Hang));
+    let lost = interrupt(asked(start(&fronted, &apply), &fronted, 1, 1));
+    fronted.proxies[1].clear();
+    book.add("Ctrl-C while a cluster hangs", entry(lost));
+
+    let steps = ["creating the namespace", "writing accounts", "installing istiod"];
+    for text in if at_length() { &steps[..] } else { &steps[1..2] } {
+        let lost = interrupt(start(&fronted, &apply).until(&[text]));
+        book.add("Ctrl-C while it writes", entry(lost));
+    }
+    let rounds = if at_length() { points().min(20) } else { 1 };
+    for round in 0..rounds {
+        let before = fronted.proxies[0].tally().all();
+        let lost = {
+            let count = before + 1 + 97 * round % 130;
+            interrupt(asked(start(&fronted, &apply), &fronted, 0, count))
+        };
+        fronted.thin_out(0);
+        book.add("Ctrl-C at some request", entry(lost));
+    }
+    fronted.apply(&[]).expect(0);
+
+    // Nothing runs pods here, so this waits until it is ended.
+    fronted.thin_out(0);
+    let waits = [fronted.clusters[0].context.as_str(), "waiting for istiod"];
+    let lost = interrupt(start(&fronted, &["apply"]).until(&waits));
+    book.add("Ctrl-C while istiod starts", entry(lost));
+    fronted.apply(&[]).expect(0).says("nothing to change in 2 clusters");
+
+    let status = start(&fronted, &["status"]);
+    fronted.proxies[0].inject(Rule::new(Fault::Hang));
+    let lost = interrupt(status.until(&["an answer of"]));
+    fronted.proxies[0].clear();
+    book.add("Ctrl-C in a status", entry(lost));
+
+    let lost = interrupt(start(&fronted, &["teardown", "--yes"]).until(&["deleting webhooks"]));
+    book.add("Ctrl-C in a teardown", entry(lost));
+    fronted.run(&["teardown", "--yes"]).expect(0);
+    assert!(fronted.is_untouched(0) && fronted.is_untouched(1));
+    book.close("all commands");
+}
+
+#[test]
+fn ctrl_c_ends_a_run_that_waits_for_a_credential_plugin() {
+    let mut fronted = Fronted::start(1);
+    let (plugin, mark) = (fronted.home().join("plugin"), fronted.home().join("mark"));
+    let script = format!("#!/bin/sh\necho run > {}\nsleep 100 & wait\n", mark.display());
+    std::fs::write(&plugin, script).unwrap();
+    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fronted.set_user(0, &format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: {}}}",
+        plugin.display()
+    ));
+    let run = start(&fronted, &["apply", "--wait=false"]);
+    eventually("the plugin", || mark.exists());
+    assert_eq!(interrupt(run), [""; 0]);
+}
+
+#[test]
+fn a_wait_that_is_over_tells_what_is_missing() {
+    let fronted = Fronted::start(1);
+    let started = Instant::now();
+    fronted
+        .run(&["apply", "--timeout", "5s"])
+        .expect(1)
+        .says("Deployment istio-system/istiod did not get ready within 5 s")
+        .says("0 of 1 ready")
+        .says("unschedulable")
+        .says("hint:");
+    assert!(started.elapsed() < LIMIT, "{:?}", started.elapsed());
+}

@@ -1,0 +1,165 @@
+//! One of several clusters is broken: the others are finished in their normal time and lose no
+//! link, its row says why, and the next run finishes it.
+
+use std::time::Duration;
+
+use multimesh_lab::faults::{Fault, Rule};
+
+use super::front::Fronted;
+use super::ledger::{Book, Entry};
+use crate::live::Run;
+
+/// How much longer than normal the others may take where nothing of the broken cluster is waited
+/// for.
+const SLACK: f32 = 4.0;
+/// How long the first answer of a cluster is waited for, before anything is decided for all.
+const FIRST_ANSWER: f32 = 10.0;
+
+/// When the first two clusters were finished, in seconds from the start of the run.
+fn finished(fronted: &Fronted, run: &Run) -> Option<f32> {
+    let last = |index: usize| {
+        let context = format!("{} ", fronted.clusters[index].context);
+        let lines = run.stderr.lines().filter_map(|line| line.strip_prefix('[')?.split_once("s] "));
+        let done = |text: &str| {
+            ["created", "updated", "nothing to change"].iter().any(|word| text.contains(word))
+        };
+        let mut lines = lines.filter(|(_, text)| text.starts_with(&context) && done(text));
+        lines.next_back()?.0.trim().parse::<f32>().ok()
+    };
+    Some(last(0)?.max(last(1)?))
+}
+
+/// What an apply beside a broken cluster did wrong to the two others.
+fn harm(fronted: &Fronted, run: &Run, code: i32, within: f32, links: usize) -> Vec<String> {
+    let mut harm = Vec::new();
+    if run.code != code {
+        harm.push(format!("it ended with {} and not {code}: {}", run.code, run.stderr));
+    }
+    match finished(fronted, run) {
+        Some(time) if time <= within => {}
+        time => harm.push(format!("done in {time:?} s and not {within} s: {}", run.stderr)),
+    }
+    for index in [0, 1] {
+        if !fronted.is_changed(index) {
+            harm.push(format!("plane {index} is not changed"));
+        }
+        if fronted.links(index).len() != links {
+            harm.push(format!("plane {index} has another number of links than {links}"));
+        }
+    }
+    if code == 3 {
+        let context = format!("`{}`", fronted.clusters[2].context);
+        for text in [context.as_str(), "hint:", "applied to 2 clusters of 3"] {
+            if !run.stderr.contains(text) {
+                harm.push(format!("{text:?} is not told in: {}", run.stderr));
+            }
+        }
+    }
+    harm
+}
+
+/// What the run after the fault leaves undone.
+fn unfinished(fronted: &Fronted) -> Vec<String> {
+    let mut lost = Vec::new();
+    let next = fronted.apply(&[]);
+    if next.code != 0 {
+        lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
+    }
+    for index in 0..3 {
+        if !fronted.is_changed(index) || fronted.links(index).len() != 2 {
+            lost.push(format!("plane {index} is not finished"));
+        }
+    }
+    let again = fronted.apply(&[]);
+    if !again.stderr.contains("nothing to change in 3 clusters") {
+        lost.push(format!("there is more to change: {}", again.stderr));
+    }
+    lost
+}
+
+fn entry(finished: bool, lost: Vec<String>) -> Entry {
+    Entry { injected: 1, finished: usize::from(finished), left: usize::from(!finished), lost }
+}
+
+#[test]
+fn one_broken_cluster_costs_the_others_neither_time_nor_links() {
+    let fronted = Fronted::start(3);
+    let broken = &fronted.clusters[2];
+    let proxy = &fronted.proxies[2];
+    let mut book = Book::default();
+
+    // It dies in the middle of its first apply: the two others link with each other.
+    fronted.change();
+    proxy.inject(Rule::new(Fault::Refuse(Duration::MAX)).writes().after(4).times(1));
+    let run = fronted.apply(&[]);
+    proxy.clear();
+    let mut lost = harm(&fronted, &run, 3, 60.0, 1);
+    lost.extend(unfinished(&fronted));
+    book.add("dies while it joins", entry(false, lost));
+
+    fronted.change();
+    let run = fronted.apply(&[]).expect(0);
+    let normal = finished(&fronted, &run).expect("the times of a normal run") + SLACK;
+
+    fronted.change();
+    proxy.refuse();
+    let run = fronted.apply(&[]);
+    proxy.clear();
+    let mut lost = harm(&fronted, &run, 3, normal, 2);
+    lost.extend(unfinished(&fronted));
+    book.add("dead", entry(false, lost));
+
+    fronted.change();
+    broken.pause_api_server().unwrap();
+    let run = fronted.apply(&[]);
+    broken.resume_api_server().unwrap();
+    let mut lost = harm(&fronted, &run, 3, normal + FIRST_ANSWER, 2);
+    lost.extend(unfinished(&fronted));
+    book.add("hanging", entry(false, lost));
+
+    fronted.change();
+    proxy.inject(Rule::new(Fault::Slow(Duration::from_millis(300))));
+    let run = fronted.apply(&[]);
+    proxy.clear();
+    let mut lost = harm(&fronted, &run, 0, normal + FIRST_ANSWER, 2);
+    lost.extend(unfinished(&fronted));
+    book.add("slow", entry(true, lost));
+
+    fronted.change();
+    proxy.inject(Rule::new(Fault::Refuse(Duration::MAX)).writes().times(1));
+    let run = fronted.apply(&[]);
+    proxy.clear();
+    let mut lost = harm(&fronted, &run, 3, normal, 2);
+    lost.extend(unfinished(&fronted));
+    book.add("dies half way", entry(false, lost));
+
+    // A real restart, which takes its time: within the run or not.
+    fronted.change();
+    let rebooting = broken.clone();
+    let (sender, reboot) = std::sync::mpsc::channel();
+    proxy.observe(move |seen| {
+        if seen.is_write() {
+            let _ = sender.send(());
+        }
+        None
+    });
+    let restart = std::thread::spawn(move || {
+        reboot.recv().expect("a write");
+        rebooting.restart_api_server()
+    });
+    let run = fronted.apply(&[]);
+    restart.join().unwrap().unwrap();
+    proxy.clear();
+    let code = if run.code == 0 { 0 } else { 3 };
+    let mut lost = harm(&fronted, &run, code, normal, 2);
+    lost.extend(unfinished(&fronted));
+    book.add("reboots half way", entry(code == 0, lost));
+    book.close("apply, one of three clusters");
+}
+
+#[test]
+fn a_mesh_of_dead_clusters_fails() {
+    let fronted = Fronted::start(1);
+    fronted.proxies[0].refuse();
+    fronted.apply(&[]).expect(1).says("refused the connection").says("hint:");
+}

@@ -1,0 +1,285 @@
+//! Every fault of a request, against every command: survived, or told and finished by the next run.
+
+use std::time::{Duration, Instant};
+
+use multimesh_lab::faults::{Fault, Rule};
+use serde_json::Value;
+
+use super::front::Fronted;
+use super::ledger::{Book, Entry, at_length};
+use super::snapshot::{Objects, differences, objects, unfinished};
+use crate::live::Run;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is done to a cluster, and what a command has to say of it that cannot survive it.
+struct Case {
+    rule: Rule,
+    fault: &'static str,
+    says: &'static [&'static str],
+}
+
+fn case(fault: Fault, rule: impl FnOnce(Rule) -> Rule, says: &'static [&'static str]) -> Case {
+    let name = fault.name();
+    Case { rule: rule(Rule::new(fault)), fault: name, says }
+}
+
+/// Faults that pass.
+fn passing() -> Vec<Case> {
+    let mut cases = vec![
+        case(Fault::Refuse(2 * SECOND), |it| it.writes().after(1).times(1), &[]),
+        case(Fault::Reset, |it| it.writes().times(2), &[]),
+        case(Fault::Cut, |it| it.writes().times(2), &[]),
+        case(Fault::Conflict, |it| it.writes().times(2), &[]),
+        case(Fault::TooManyRequests(1), |it| it.times(2), &[]),
+        case(Fault::Webhook, |it| it.writes().times(2), &[]),
+        case(Fault::Unavailable, |it| it.writes().times(2), &[]),
+    ];
+    if at_length() {
+        cases.extend([
+            case(Fault::Reset, |it| it.after(1).times(2), &[]),
+            case(Fault::Hang, |it| it.writes().times(1), &[]),
+            case(Fault::Slow(SECOND), |it| it.times(5), &[]),
+            case(Fault::Cut, |it| it.times(2), &[]),
+            case(Fault::TooManyRequests(1), |it| it.writes().times(2), &[]),
+            case(Fault::Unavailable, |it| it.times(3), &[]),
+        ]);
+    }
+    cases
+}
+
+/// Faults that stay.
+fn staying() -> Vec<Case> {
+    let refuse = Fault::Refuse(Duration::from_secs(3600));
+    let mut cases = vec![
+        case(Fault::Unauthorized, Rule::writes, &["does not accept the credentials of user"]),
+        case(Fault::Forbidden, Rule::writes, &["cannot ", "no rule allows it"]),
+        case(Fault::Unavailable, Rule::writes, &["cannot ", "(HTTP 503): apiserver is shutting"]),
+    ];
+    if at_length() {
+        cases.extend([
+            case(refuse.clone(), |it| it, &["the API server at https://"]),
+            case(refuse, Rule::writes, &["the API server at https://"]),
+            case(Fault::Reset, |it| it, &["the API server at https://"]),
+            case(Fault::Reset, Rule::writes, &["cannot ", "broke off before the answer"]),
+            case(Fault::Hang, |it| it, &["did not answer within"]),
+            case(Fault::Hang, Rule::writes, &["cannot ", "did not answer within"]),
+            case(Fault::Slow(20 * SECOND), |it| it, &["did not answer within"]),
+            case(Fault::Cut, |it| it, &["broke off before the answer was complete"]),
+            case(Fault::Cut, Rule::writes, &["cannot ", "broke off before the answer"]),
+            case(Fault::Unauthorized, |it| it, &["does not accept the credentials of user"]),
+            case(Fault::Conflict, Rule::writes, &["cannot ", "the object has been modified"]),
+            case(Fault::TooManyRequests(1), Rule::writes, &["cannot ", "(HTTP 429)"]),
+            case(Fault::TooManyRequests(3600), Rule::writes, &["cannot ", "(HTTP 429)"]),
+            case(Fault::Webhook, Rule::writes, &["cannot ", "`hook.example.com` did not answer"]),
+            case(Fault::Unavailable, |it| it, &["(HTTP 503): apiserver is shutting down"]),
+        ]);
+    }
+    cases
+}
+
+/// Runs a command while the second of two clusters has the fault. Returns how often that was
+/// injected, how the run ended, and what is wrong with that.
+fn run_with(
+    fronted: &Fronted,
+    case: &Case,
+    words: &[&str],
+    limit: Duration,
+) -> (usize, Run, Vec<String>) {
+    let proxy = &fronted.proxies[1];
+    let count = || proxy.tally().injected.get(case.fault).copied().unwrap_or(0);
+    let before = count();
+    proxy.inject(case.rule.clone());
+    let started = Instant::now();
+    let run = fronted.run(words);
+    let took = started.elapsed();
+    proxy.clear();
+    let mut wrong = Vec::new();
+    if took > limit {
+        wrong.push(format!("{words:?} took {took:?}"));
+    }
+    (count() - before, run, wrong)
+}
+
+/// Whether a run told what it left, and why, and what to do.
+fn untold(fronted: &Fronted, case: &Case, run: &Run) -> Vec<String> {
+    let context = format!("`{}`", fronted.clusters[1].context);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    let all = case.says.iter().copied().chain([context.as_str(), "hint:"]);
+    let silent = all.filter(|text| !said.contains(text));
+    silent.map(|text| format!("{text:?} is not told in:\n{said}")).collect()
+}
+
+/// Applies once more, which has to finish what was left and find the planes as they should be.
+fn finish(fronted: &Fronted) -> Vec<String> {
+    let mut lost = Vec::new();
+    let next = fronted.apply(&[]);
+    if next.code != 0 {
+        lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
+    }
+    lost.extend(incomplete(fronted));
+    lost
+}
+
+/// What an apply that ended well did not do.
+fn incomplete(fronted: &Fronted) -> Vec<String> {
+    let mut lost = Vec::new();
+    for index in 0..2 {
+        if !fronted.is_changed(index) {
+            lost.push(format!("plane {index} is not changed"));
+        }
+        if fronted.links(index).len() != 1 {
+            lost.push(format!("plane {index} lost a link"));
+        }
+    }
+    let again = fronted.apply(&[]);
+    if again.code != 0 || !again.stderr.contains("nothing to change in 2 clusters") {
+        lost.push(format!("there is more to change: {}", again.stderr));
+    }
+    lost.extend(unfinished(&fronted.mesh("m")));
+    lost
+}
+
+fn told(case: &Case, lost: Vec<String>) -> Vec<String> {
+    lost.into_iter().map(|lost| format!("{:?}: {lost}", case.rule)).collect()
+}
+
+#[test]
+fn an_apply_survives_faults_that_pass_and_tells_of_those_that_stay() {
+    let fronted = Fronted::start(2);
+    fronted.apply(&[]).expect(0);
+    let mut book = Book::default();
+    let mut expected = None;
+    for case in passing() {
+        fronted.thin_out(1);
+        fronted.change();
+        let words = ["apply", "--wait=false", "--request-timeout", "3s"];
+        let (injected, run, mut lost) = run_with(&fronted, &case, &words, 40 * SECOND);
+        if run.code != 0 {
+            lost.push(format!("it ended with {}: {}", run.code, run.stderr));
+        }
+        lost.extend(incomplete(&fronted));
+        let lost = told(&case, lost);
+        book.add(case.fault, Entry { injected, finished: 1, left: 0, lost });
+        expected.get_or_insert_with(|| objects(&fronted));
+    }
+    for case in staying() {
+        fronted.thin_out(1);
+        fronted.change();
+        let words = ["apply", "--wait=false", "--request-timeout", "3s", "--timeout", "8s"];
+        let (injected, run, mut lost) = run_with(&fronted, &case, &words, 60 * SECOND);
+        if run.code != 3 {
+            lost.push(format!("it ended with {}: {}", run.code, run.stderr));
+        }
+        if !fronted.is_changed(0) {
+            lost.push("the other cluster is not changed".into());
+        }
+        if [0, 1].iter().any(|&index| fronted.links(index).len() != 1) {
+            lost.push("a link is lost".into());
+        }
+        lost.extend(untold(&fronted, &case, &run));
+        lost.extend(finish(&fronted));
+        book.add(case.fault, Entry { injected, finished: 0, left: 1, lost: told(&case, lost) });
+    }
+    let mut end = objects(&fronted);
+    let mut expected = expected.unwrap();
+    for plane in expected.iter_mut().chain(&mut end) {
+        // The change itself: each run has another one.
+        plane.retain(|name, _| !name.starts_with("ConfigMap istio-system "));
+    }
+    book.close("apply");
+    let lost = differences(&expected, &end);
+    assert!(lost.is_empty(), "in the end:\n{}", lost.join("\n"));
+}
+
+/// What status prints as JSON, without times.
+fn status(run: &Run) -> Value {
+    let json: Result<Value, _> = serde_json::from_str(&run.stdout);
+    let mut json = json.unwrap_or_else(|why| panic!("{why}: {run:?}"));
+    json.as_object_mut().unwrap().remove("observedAt");
+    json
+}
+
+#[test]
+fn a_status_survives_faults_that_pass_and_tells_of_those_that_stay() {
+    let fronted = Fronted::start(2);
+    fronted.apply(&[]).expect(0);
+    let words = ["status", "-o", "json", "--request-timeout", "4s"];
+    let limit = 12 * SECOND;
+    let expected = status(&fronted.run(&words));
+    let mut book = Book::default();
+    // It writes nothing, and does not ask a second time what takes all of its time.
+    let reads = |cases: Vec<Case>| {
+        cases
+            .into_iter()
+            .filter(|case| !matches!(case.fault, "409" | "500 webhook"))
+            // Only one that has answered is taken to come back.
+            .map(|case| Case { rule: case.rule.reads_too().after(6), ..case })
+    };
+    for case in reads(passing()).filter(|case| case.fault != "hang") {
+        let (injected, run, mut lost) = run_with(&fronted, &case, &words, limit);
+        if status(&run) != expected {
+            lost.push(format!("it says something else: {}", run.stdout));
+        }
+        book.add(case.fault, Entry { injected, finished: 1, left: 0, lost: told(&case, lost) });
+    }
+    for mut case in reads(staying()) {
+        case.rule = case.rule.after(0);
+        case.says = case.says.strip_prefix(&["cannot "]).unwrap_or(case.says);
+        let (mut injected, run, mut lost) = run_with(&fronted, &case, &words, limit);
+        if run.code != 4 {
+            lost.push(format!("it ended with {}: {}", run.code, run.stderr));
+        }
+        let uid = |json: &Value| json.pointer("/clusters/0/uid").cloned();
+        if uid(&status(&run)) != uid(&expected) {
+            lost.push(format!("the other cluster is not seen: {}", run.stdout));
+        }
+        let table = ["status", "--request-timeout", "4s"];
+        let (more, run, late) = run_with(&fronted, &case, &table, limit);
+        injected += more;
+        lost.extend(late);
+        lost.extend(untold(&fronted, &case, &run));
+        book.add(case.fault, Entry { injected, finished: 0, left: 2, lost: told(&case, lost) });
+    }
+    book.close("status");
+}
+
+/// Applies and tears down with a fault; returns what is left of the mesh after the teardown, or
+/// after the next one where that is to finish it.
+fn torn_down(fronted: &Fronted, clean: &[Objects], case: &Case, code: i32) -> Entry {
+    fronted.apply(&[]).expect(0);
+    let words = ["teardown", "--yes", "--request-timeout", "3s", "--timeout", "60s"];
+    let (injected, run, mut lost) = run_with(fronted, case, &words, 120 * SECOND);
+    if run.code != code {
+        lost.push(format!("it ended with {}: {}", run.code, run.stderr));
+    }
+    if code != 0 {
+        lost.extend(untold(fronted, case, &run));
+        lost.extend(differences(&clean[..1], &objects(fronted)[..1]));
+        let next = fronted.run(&["teardown", "--yes"]);
+        if next.code != 0 {
+            lost.push(format!("the next teardown ended with {}: {}", next.code, next.stderr));
+        }
+    }
+    lost.extend(differences(clean, &objects(fronted)));
+    let finished = usize::from(code == 0);
+    Entry { injected, finished, left: 1 - finished, lost: told(case, lost) }
+}
+
+#[test]
+fn a_teardown_survives_faults_that_pass_and_tells_of_those_that_stay() {
+    let fronted = Fronted::start(2);
+    let clean = objects(&fronted);
+    let mut book = Book::default();
+    let deletions = |cases: Vec<Case>| {
+        let cases = cases.into_iter().filter(|case| case.fault != "500 webhook");
+        if at_length() { cases.collect() } else { cases.skip(2).take(1).collect::<Vec<_>>() }
+    };
+    for case in deletions(passing()) {
+        book.add(case.fault, torn_down(&fronted, &clean, &case, 0));
+    }
+    for case in deletions(staying()) {
+        book.add(case.fault, torn_down(&fronted, &clean, &case, 3));
+    }
+    book.close("teardown");
+}
