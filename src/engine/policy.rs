@@ -125,6 +125,17 @@ pub(super) fn check(
     join(failures).map_or(Ok(()), Err)
 }
 
+/// As [`check`], without a look at the Istio that is there.
+pub(super) fn check_members(
+    local: &Local,
+    options: &Options,
+    reached: &[Reached<'_>],
+) -> Result<(), Failure> {
+    identity::check(local, options, reached)?;
+    let checks = reached.iter().map(|one| check_membership(local, one, false));
+    join(checks.filter_map(Result::err).collect()).map_or(Ok(()), Err)
+}
+
 /// Refuses a cluster of another mesh, and a cluster that would change its name.
 fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
@@ -147,7 +158,7 @@ fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Resul
             ))
         }
         .hint(format!("keep the name: `cluster: {name}` under `{context}`"))
-        .hint("or pay the price: add `--allow-cluster-rename`")),
+        .hint("or pay the price: `kubectl multimesh apply --allow-cluster-rename`")),
         _ => Ok(()),
     }
 }

@@ -173,7 +173,8 @@ fn some_of<'a>(
     fleet.some()
 }
 
-fn emit_notes(local: &Local, base: &Base, events: &Events) {
+/// Tells what there is to say about the files of the user.
+pub(super) fn emit_notes(local: &Local, base: &Base, events: &Events) {
     let overlays = local.selected().filter_map(|site| site.overlay.as_ref());
     let bases = std::iter::once(base).chain(overlays).flat_map(|base| &base.notes);
     for note in local.topology.notes.iter().chain(bases) {

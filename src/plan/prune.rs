@@ -1,6 +1,7 @@
 //! What earlier applies made and the present input no longer wants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -15,7 +16,7 @@ pub const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 
 /// An object that goes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Prune {
     /// Which object, exactly.
     pub target: Target,
@@ -23,6 +24,14 @@ pub struct Prune {
     pub link: Option<String>,
     /// The object as it is.
     pub object: Value,
+}
+
+/// Without the content, which may be secret.
+impl fmt::Debug for Prune {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, link, .. } = self;
+        f.debug_struct("Prune").field("target", target).field("link", link).finish_non_exhaustive()
+    }
 }
 
 /// The clusters that a cluster is to be linked with.

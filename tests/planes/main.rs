@@ -24,6 +24,7 @@ mod locks;
 mod plan;
 mod prune;
 mod rename;
+mod render;
 mod rights;
 mod running;
 mod terminal;
