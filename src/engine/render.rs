@@ -70,7 +70,7 @@ pub async fn render(
     let istioctl = Istioctl::find(options.istioctl.as_deref(), &local.home.cache()).await?;
     let charts = render_all(local, &istioctl, &base).await?;
     let fleet = if terms.secrets {
-        let fleet = reach_all(local, options, Purpose::Look, events).await?;
+        let fleet = reach_all(local, options, Purpose::Look, events).await?.some()?;
         policy::check_members(local, options, &fleet.reached)?;
         Some(fleet)
     } else {
