@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::countdown::{Count, Countdown};
@@ -144,15 +144,16 @@ impl Rollout<'_> {
             self.write(&counter, Step::Tokens, what).await?;
         }
         let linking = self.linking.take();
+        let (ready, istiod) = oneshot::channel();
         let link = async {
-            let linked = self.link(&counter).await;
+            let linked = self.link(&counter, istiod).await;
             if let Some(count) = linking.filter(|_| linked.is_ok()) {
                 count.done();
             }
             linked
         };
         let (published, linked, installed) =
-            futures::join!(self.publish(), link, self.install(&counter));
+            futures::join!(self.publish(), link, self.install(&counter, ready));
         let failures = [published, linked, installed].into_iter().filter_map(Result::err);
         if let Some(failure) = Failure::combine(failures) {
             return Err(failure);
@@ -237,7 +238,15 @@ impl Rollout<'_> {
     }
 
     /// Writes a remote secret for each peer as soon as the peer's credential is there.
-    async fn link(&self, counter: &Counter) -> Result<(), Failure> {
+    ///
+    /// An istiod that starts is not ready before it has read every cluster that it is linked with,
+    /// or for half a minute (istio: `PILOT_REMOTE_CLUSTER_TIMEOUT`), so one that is installed in
+    /// this run gets its links when it is ready, while its gateway starts: `istiod` tells when.
+    async fn link(&self, counter: &Counter, istiod: oneshot::Receiver<()>) -> Result<(), Failure> {
+        if self.manner.wait && self.pending(Step::ControlPlane) {
+            // An installation that fails gives the links free as well.
+            let _ = istiod.await;
+        }
         let links = self.peers.iter().map(|peer| async {
             let Some(credential) = self.exchange.credential(peer.context()).await else {
                 return Ok(());
@@ -261,7 +270,8 @@ impl Rollout<'_> {
         Failure::combine(results.into_iter().filter_map(Result::err)).map_or(Ok(()), Err)
     }
 
-    async fn install(&self, counter: &Counter) -> Result<(), Failure> {
+    /// Installs what runs. `ready` is used up once istiod is ready, or cannot be waited for.
+    async fn install(&self, counter: &Counter, ready: oneshot::Sender<()>) -> Result<(), Failure> {
         {
             let _turn = self.turns.acquire().await;
             let (control_plane, definitions) = futures::join!(
@@ -279,6 +289,8 @@ impl Rollout<'_> {
         if self.manner.wait {
             self.await_workloads(&wait, Step::ControlPlane, "waiting for istiod").await?;
         }
+        // Nobody waits for it where nothing of istiod is written.
+        let _ = ready.send(());
         if self.pending(Step::Gateways) && self.manner.wait {
             let revision = self.revision();
             self.step("waiting for the injection webhook");
