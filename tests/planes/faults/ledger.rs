@@ -11,7 +11,7 @@ use serde_json::json;
 /// `MULTIMESH_FAULT_POINTS` says.
 pub(crate) fn points() -> usize {
     let wanted = env::var("MULTIMESH_FAULT_POINTS").ok().and_then(|text| text.parse().ok());
-    wanted.unwrap_or(3)
+    wanted.unwrap_or(2)
 }
 
 /// Whether the tests run at length.

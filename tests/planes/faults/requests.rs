@@ -1,5 +1,6 @@
 //! Every fault of a request, against every command: survived, or told and finished by the next run.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use multimesh_lab::faults::{Fault, Rule};
@@ -271,8 +272,10 @@ fn a_teardown_survives_faults_that_pass_and_tells_of_those_that_stay() {
     let fronted = Fronted::start(2);
     let clean = objects(&fronted);
     let mut book = Book::default();
+    // Each takes half a minute: one of a kind.
     let deletions = |cases: Vec<Case>| {
-        let cases = cases.into_iter().filter(|case| case.fault != "500 webhook");
+        let mut known = BTreeSet::from(["500 webhook"]);
+        let cases = cases.into_iter().filter(move |case| known.insert(case.fault));
         if at_length() { cases.collect() } else { cases.skip(2).take(1).collect::<Vec<_>>() }
     };
     for case in deletions(passing()) {
