@@ -80,6 +80,9 @@ impl Failure {
     /// Several failures of one cluster as one; nothing when there are none.
     pub fn combine(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
         failures.into_iter().reduce(|mut all, next| {
+            if all == next {
+                return all;
+            }
             all.message = format!("{}; also: {}", all.message, next.message);
             all.hints.extend(next.hints);
             all.hints.dedup();
@@ -147,7 +150,9 @@ impl From<files::Error> for Failure {
             files::Error::Locked { holder, .. } => {
                 let look = holder.as_ref().map(|h| format!(" (see `ps -fp {}`)", h.pid));
                 let look = look.unwrap_or_default();
-                Some(format!("wait for it to end{look}, then run the same command again"))
+                Some(format!(
+                    "wait for it to end{look}, then run the same command again, or give it `--wait-lock 5m`"
+                ))
             }
         };
         Self::new(error.to_string()).maybe_hint(hint)
@@ -172,9 +177,10 @@ fn write_hint(path: &Path, cause: &files::Cause) -> Option<String> {
             "make room: `df -h {}`; then run the same command again",
             quote(&path.parent().unwrap_or(path).to_string_lossy())
         )),
-        files::Cause::Permission | files::Cause::IsADirectory | files::Cause::NotText => {
-            Some(look_hint(path))
-        }
+        files::Cause::Permission
+        | files::Cause::IsADirectory
+        | files::Cause::NotText
+        | files::Cause::TooLarge => Some(look_hint(path)),
         files::Cause::Other(_) => None,
     }
 }
@@ -229,6 +235,7 @@ fn pki_hint(error: &pki::Error) -> Option<String> {
         E::Organization { .. } => "give another one: `--org <organisation>`",
         E::CannotSign { .. }
         | E::NotForServers { .. }
+        | E::EndlessChain { .. }
         | E::SignatureAlgorithm { .. }
         | E::RootSubject { .. } => {
             "use a root CA that istiod accepts, or have one made in a new mesh directory"

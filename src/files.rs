@@ -8,8 +8,15 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::hex::hex;
+
+/// The largest file that is read, in bytes; a device or a pipe without an end is refused there.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// What can go wrong with a local file.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +64,8 @@ pub enum Cause {
     IsADirectory,
     /// The content is not UTF-8 text.
     NotText,
+    /// The file is larger than 16 MiB, or than the file system takes.
+    TooLarge,
     /// Anything else, as the operating system says it.
     Other(String),
 }
@@ -71,6 +80,7 @@ impl fmt::Display for Cause {
             Self::NotADirectory => "a part of the path is not a directory",
             Self::IsADirectory => "it is a directory",
             Self::NotText => "it is not text (UTF-8)",
+            Self::TooLarge => "the file is too large",
             Self::Other(text) => text,
         })
     }
@@ -86,6 +96,7 @@ impl From<&io::Error> for Cause {
             io::ErrorKind::NotADirectory => Self::NotADirectory,
             io::ErrorKind::IsADirectory => Self::IsADirectory,
             io::ErrorKind::InvalidData => Self::NotText,
+            io::ErrorKind::FileTooLarge => Self::TooLarge,
             _ => {
                 let text = error.to_string();
                 Self::Other(text.split(" (os error").next().unwrap_or(&text).to_owned())
@@ -101,13 +112,18 @@ pub struct Holder {
     pub pid: u32,
     /// When it took the lock.
     pub since: Timestamp,
+    /// The command that it runs, as in `apply`, where it said so.
+    pub command: Option<String>,
 }
 
 impl Holder {
     fn describe(holder: Option<&Self>) -> String {
         holder.map_or_else(
             || "another process".to_owned(),
-            |Self { pid, since }| format!("process {pid}, since {since}"),
+            |Self { pid, since, command }| {
+                let what = command.as_ref().map_or_else(String::new, |c| format!(" (`{c}`)"));
+                format!("process {pid}{what}, since {since}")
+            },
         )
     }
 
@@ -115,7 +131,8 @@ impl Holder {
         let mut words = text.split_whitespace();
         let pid = words.next()?.parse().ok()?;
         let since = words.next()?.parse().ok()?;
-        Some(Self { pid, since })
+        let is_command = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        Some(Self { pid, since, command: words.next().filter(is_command).map(str::to_owned) })
     }
 }
 
@@ -123,16 +140,20 @@ impl Holder {
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    dir: PathBuf,
 }
+
+/// How often a lock that is waited for is tried.
+const TRY: Duration = Duration::from_millis(100);
 
 impl Lock {
     /// Takes the lock of `dir`, which is created if it is missing, and removes what a killed writer
-    /// left unfinished in it. Does not wait.
+    /// left unfinished in it. Does not wait. `command` is told to others, as in `apply`.
     ///
     /// # Errors
     /// [`Error::Locked`] when another process holds it, [`Error::Write`] when `dir` cannot be
     /// written.
-    pub fn acquire(dir: &Path) -> Result<Self, Error> {
+    pub fn acquire(dir: &Path, command: &str) -> Result<Self, Error> {
         create_private_dir(dir)?;
         let path = dir.join(".lock");
         let mut file = private_options()
@@ -152,10 +173,58 @@ impl Lock {
         }
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         file.set_len(0)
-            .and_then(|()| writeln!(file, "{} {now}", std::process::id()))
+            .and_then(|()| writeln!(file, "{} {now} {command}", std::process::id()))
             .map_err(|error| write_error(&path, &error))?;
         sweep(dir)?;
-        Ok(Self { file })
+        Ok(Self { file, dir: dir.to_owned() })
+    }
+
+    /// As [`Lock::acquire`], but waits up to `limit` for another process to end; `tell` is called
+    /// once with the reason, before the wait. Blocks the thread.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn wait(
+        dir: &Path,
+        command: &str,
+        limit: Duration,
+        tell: impl FnOnce(&Error),
+    ) -> Result<Self, Error> {
+        let end = Instant::now() + limit;
+        let mut tell = Some(tell);
+        loop {
+            match Self::acquire(dir, command) {
+                Err(error @ Error::Locked { .. }) if Instant::now() < end => {
+                    if let Some(tell) = tell.take() {
+                        tell(&error);
+                    }
+                    std::thread::sleep(TRY.min(end.saturating_duration_since(Instant::now())));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// What tells the locked directory, on this machine since it was started, from all others, in
+    /// hexadecimal. Two runs with the same identity cannot be alive at the same time.
+    pub fn identity(&self) -> String {
+        let mut digest = Sha256::new();
+        let mut add = |text: &str| digest.update(format!("{}:{text}", text.len()));
+        add(&host());
+        add(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default());
+        add(&fs::canonicalize(&self.dir).unwrap_or_default().to_string_lossy());
+        if let Ok(about) = self.file.metadata() {
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::MetadataExt as _;
+                add(&format!("{} {}", about.dev(), about.ino()));
+            }
+            // A copy of the directory on another machine was made at another time.
+            let made = about.created().ok();
+            let made = made.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+            add(&made.map_or_else(String::new, |since| since.as_nanos().to_string()));
+        }
+        hex(&digest.finalize())
     }
 }
 
@@ -163,6 +232,18 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // The lock goes with the file handle; an old name in the file would only mislead.
         let _ = self.file.rewind().and_then(|()| self.file.set_len(0));
+    }
+}
+
+/// The name of this machine; empty where it cannot be told.
+pub fn host() -> String {
+    #[cfg(unix)]
+    {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+    #[cfg(not(unix))]
+    {
+        std::env::var("COMPUTERNAME").unwrap_or_default()
     }
 }
 
@@ -188,10 +269,24 @@ pub fn start_when_written<T>(mut spawn: impl FnMut() -> io::Result<T>) -> io::Re
 /// # Errors
 /// [`Error::Read`] for every other failure, content that is not UTF-8 included.
 pub fn read(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
+    let text = read_bytes(path).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+    });
+    match text {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(read_error(path, &error)),
+    }
+}
+
+/// Reads a file that is not larger than any file of a user reasonably is.
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
+        Ok(bytes)
+    } else {
+        Err(io::ErrorKind::FileTooLarge.into())
     }
 }
 
@@ -383,6 +478,13 @@ mod tests {
         assert!(error.ends_with("it is a directory"), "{error}");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(error, "cannot read `/dev/zero`: the file is too large");
+    }
+
     #[test]
     fn a_write_that_cannot_work_says_where_and_why() {
         let dir = tempfile::tempdir().unwrap();
@@ -405,20 +507,58 @@ mod tests {
     fn a_second_locker_is_told_who_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let mesh = dir.path().join("mesh");
-        let lock = Lock::acquire(&mesh).unwrap();
+        let lock = Lock::acquire(&mesh, "apply").unwrap();
         #[cfg(unix)]
         assert_eq!((mode(&mesh), mode(&mesh.join(".lock"))), (0o700, 0o600));
 
-        match Lock::acquire(&mesh).unwrap_err() {
+        match Lock::acquire(&mesh, "apply").unwrap_err() {
             Error::Locked { dir, holder } => {
                 assert_eq!(dir, mesh);
                 #[cfg(unix)]
-                assert_eq!(holder.unwrap().pid, std::process::id());
+                {
+                    let holder = holder.unwrap();
+                    assert_eq!(holder.pid, std::process::id());
+                    assert_eq!(holder.command.as_deref(), Some("apply"));
+                }
             }
             other => panic!("{other}"),
         }
         drop(lock);
-        Lock::acquire(&mesh).unwrap();
+        Lock::acquire(&mesh, "apply").unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_waited_for_as_long_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Lock::acquire(dir.path(), "apply").unwrap();
+        let mut told = false;
+        let limit = Duration::from_millis(150);
+        let error = Lock::wait(dir.path(), "init", limit, |_| told = true).unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }) && told);
+        std::thread::scope(|scope| {
+            let wait = || Lock::wait(dir.path(), "init", Duration::from_secs(30), |_| drop(held));
+            scope.spawn(wait).join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_directory_has_an_identity_of_its_own() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let identity = |dir: &Path| Lock::acquire(dir, "apply").unwrap().identity();
+        assert_eq!(identity(one.path()), identity(one.path()));
+        assert_ne!(identity(one.path()), identity(other.path()));
+    }
+
+    #[test]
+    fn a_lock_of_an_earlier_version_names_no_command() {
+        let holder = Holder::parse("7 2026-05-01T12:00:00Z").unwrap();
+        assert_eq!(Holder::describe(Some(&holder)), "process 7, since 2026-05-01T12:00:00Z");
+        let holder = Holder::parse("7 2026-05-01T12:00:00Z apply").unwrap();
+        assert_eq!(
+            Holder::describe(Some(&holder)),
+            "process 7 (`apply`), since 2026-05-01T12:00:00Z"
+        );
+        assert_eq!(Holder::parse("7 2026-05-01T12:00:00Z \x1b[1m").unwrap().command, None);
     }
 
     #[test]
@@ -429,7 +569,7 @@ mod tests {
         // What a kill between writing and renaming leaves.
         prepare(&path, b"half").unwrap().keep().unwrap();
         assert_eq!(names(dir.path()).len(), 2);
-        let _lock = Lock::acquire(dir.path()).unwrap();
+        let _lock = Lock::acquire(dir.path(), "apply").unwrap();
         assert_eq!(names(dir.path()), [".lock", "state.yaml"]);
     }
 }

@@ -7,16 +7,17 @@ use clap::Args;
 
 use super::Global;
 use super::wishes::WishArgs;
-use crate::engine::apply::{Done, Outcome, Terms, carry_out};
+use super::writing::{self, Writing};
+use crate::engine::apply::{Basis, Done, Outcome, Terms, carry_out, take_leases};
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
+use crate::engine::lease::Leases;
 use crate::engine::leave::{Departure, Fate};
 use crate::engine::local::Local;
 use crate::engine::prepare::{Wishes, prepare};
 use crate::engine::rename::follow_renames;
 use crate::engine::status;
 use crate::error::{Exit, Failure};
-use crate::files::Lock;
 use crate::plan::outline::{Outline, Standing, Verb};
 use crate::ui::progress::Progress;
 use crate::ui::{self, Tone, Ui, count};
@@ -42,41 +43,51 @@ pub(super) struct ApplyArgs {
     yes: bool,
     #[command(flatten)]
     wishes: WishArgs,
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// Runs `apply`.
-pub(super) async fn run(ui: Ui, global: &Global, args: &ApplyArgs) -> Result<Exit, Failure> {
-    let options = global.options();
+pub(super) async fn run(
+    ui: Ui,
+    global: &Global,
+    args: &ApplyArgs,
+    leases: Leases,
+) -> Result<Exit, Failure> {
+    let options = args.writing.options("apply", global);
     // What is wrong in the files is told before the lock leaves a trace.
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
     local.check()?;
-    let _lock = Lock::acquire(&local.home.dir)?;
+    let _lock = writing::lock(ui, &local, &options, &leases).await?;
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
     let wishes = args.wishes.wishes();
-    let progress = Progress::new(ui);
-    let events: Events = Arc::clone(&progress) as Events;
-    follow_renames(&mut local, &options, &events).await?;
-    let prepared = prepare(&local, &options, &wishes, Purpose::Write, &events).await?;
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
-    prepared.check_foreign(&wishes, &same_run)?;
-    let outline = prepared.outline(&local, &wishes);
-    let shown = ui.interactive() && !outline.is_nothing();
-    if shown {
-        progress.finish();
-        ui.line(&ui::plan::table(&outline));
-    }
-    let fates = agree(ui, &outline, &wishes, args.yes).await?;
-    let (progress, events) = if shown {
-        let progress = Progress::new(ui);
-        (Arc::clone(&progress), progress as Events)
-    } else {
-        (progress, events)
+    let mut progress = Progress::new(ui);
+    let mut events: Events = Arc::clone(&progress) as Events;
+    follow_renames(&mut local, &options, &events).await?;
+    // Again, if another run was waited for: the leases of this one are held from then on.
+    let (prepared, terms) = loop {
+        let mut prepared = prepare(&local, &options, &wishes, Purpose::Write, &events).await?;
+        prepared.check_foreign(&wishes, &same_run)?;
+        let outline = prepared.outline(&local, &wishes);
+        let shown = ui.interactive() && !outline.is_nothing();
+        if shown {
+            progress.finish();
+            ui.line(&ui::plan::table(&outline));
+        }
+        let fates = agree(ui, &outline, &wishes, args.yes).await?;
+        let terms = Terms { wait: args.wait, prune: args.yes || ui.interactive(), fates };
+        if shown {
+            progress = Progress::new(ui);
+            events = Arc::clone(&progress) as Events;
+        }
+        if take_leases(&mut prepared, &terms, &leases, &events).await? == Basis::Current {
+            break (prepared, terms);
+        }
     };
-    let prune = args.yes || ui.interactive();
-    let terms = Terms { wait: args.wait, prune, fates };
-    let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &events).await?;
+    let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &leases, &events).await?;
     let report = if args.wait && outcome.members() > 0 {
         Some(status::settled(&local, &options, &outcome, &events).await)
     } else {

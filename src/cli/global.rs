@@ -81,6 +81,9 @@ impl Global {
             timeout: self.timeout,
             request_timeout: self.request_timeout,
             no_input: self.no_input,
+            command: "status",
+            accept_identity: Vec::new(),
+            wait_lock: Duration::ZERO,
         }
     }
 
@@ -99,7 +102,7 @@ pub(super) fn given(text: &str) -> Result<String, String> {
 }
 
 /// Reads `90s`, `5m`, `1h30m` or plain seconds, as kubectl does.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }

@@ -5,9 +5,11 @@ use std::path::Path;
 use clap::Args;
 
 use super::Global;
+use super::writing::WaitLock;
 use crate::engine::init::{Content, Outcome, init};
 use crate::engine::local::Options;
 use crate::error::{Exit, Failure};
+use crate::files;
 use crate::ui::{Ui, count};
 
 /// Arguments of `init`.
@@ -23,12 +25,15 @@ pub(super) struct InitArgs {
     #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME",
           value_parser = super::global::given)]
     org: Option<String>,
+    #[command(flatten)]
+    lock: WaitLock,
 }
 
 /// Runs `init`.
 pub(super) fn run(ui: Ui, global: &Global, args: &InitArgs) -> Result<Exit, Failure> {
-    let options = global.options();
-    let outcome = init(&options, args.org.as_deref())?;
+    let options = args.lock.options(global.options());
+    let tell = |held: &files::Error| ui.line(&format!("waiting: {held}"));
+    let outcome = init(&options, args.org.as_deref(), tell)?;
     for note in &outcome.notes {
         ui.note(note);
     }

@@ -7,14 +7,17 @@ mod plan;
 mod status;
 mod teardown;
 mod wishes;
+mod writing;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use global::Global;
 
+use crate::engine::lease::Leases;
 use crate::error::{Exit, Failure};
 use crate::ui::Ui;
 
@@ -74,26 +77,36 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(ui, &cli.global, args),
-        Command::Plan(args) => block_on(plan::run(ui, &cli.global, args)),
-        Command::Apply(args) => block_on(apply::run(ui, &cli.global, args)),
-        Command::Status(args) => block_on(status::run(ui, &cli.global, args)),
-        Command::Teardown(args) => block_on(teardown::run(ui, &cli.global, args)),
+        Command::Plan(args) => block_on(|_| plan::run(ui, &cli.global, args)),
+        Command::Apply(args) => block_on(|leases| apply::run(ui, &cli.global, args, leases)),
+        Command::Status(args) => block_on(|_| status::run(ui, &cli.global, args)),
+        Command::Teardown(args) => block_on(|leases| teardown::run(ui, &cli.global, args, leases)),
     }
 }
 
-/// Runs a command to its end or to Ctrl-C, whichever is first.
-fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+/// How long leases may take to be given back at the end: after Ctrl-C nobody wants to wait.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Runs a command to its end or to Ctrl-C, whichever is first. Leases that it has then are given
+/// back.
+fn block_on<R>(command: impl FnOnce(Leases) -> R) -> Result<Exit, Failure>
+where
+    R: Future<Output = Result<Exit, Failure>>,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(format!("failed to start: {e}")))?;
     let result = runtime.block_on(async {
-        tokio::select! {
+        let leases = Leases::default();
+        let result = tokio::select! {
             // In this order Ctrl-C is listened to before the command begins.
             biased;
             _ = tokio::signal::ctrl_c() => Err(interrupted()),
-            result = command => result,
-        }
+            result = command(leases.clone()) => result,
+        };
+        let _ = tokio::time::timeout(FAREWELL, leases.release_all()).await;
+        result
     });
     // An exec plugin that hangs must not keep the process alive.
     runtime.shutdown_background();

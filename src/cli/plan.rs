@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::Global;
 use super::wishes::WishArgs;
+use super::writing::Accept;
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
 use crate::engine::local::Local;
@@ -36,6 +37,8 @@ pub(super) struct PlanArgs {
     detailed_exitcode: bool,
     #[command(flatten)]
     wishes: WishArgs,
+    #[command(flatten)]
+    accept: Accept,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,7 +51,7 @@ enum Output {
 
 /// Runs `plan`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
-    let options = global.options();
+    let options = args.accept.options("plan", global.options());
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
     let wishes = args.wishes.wishes();

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::writing::{self, Writing};
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
+use crate::engine::lease::Leases;
 use crate::engine::local::Local;
 use crate::engine::teardown::{self, Outcome, Survey};
 use crate::error::{Exit, Failure};
-use crate::files::Lock;
 use crate::ui::progress::Progress;
 use crate::ui::teardown::{Cluster, Peer, preview, stays};
 use crate::ui::{Tone, Ui, count};
@@ -32,11 +33,18 @@ pub(super) struct TeardownArgs {
     /// Only show what would go and what would stay
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// Runs `teardown`.
-pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<Exit, Failure> {
-    let options = global.options();
+pub(super) async fn run(
+    ui: Ui,
+    global: &Global,
+    args: &TeardownArgs,
+    leases: Leases,
+) -> Result<Exit, Failure> {
+    let options = args.writing.options("teardown", global);
     if !args.yes && !args.dry_run && !ui.interactive() {
         let same_run = options.same_run(options.choice.mesh.as_deref().unwrap_or_default());
         return Err(Failure::usage(
@@ -46,8 +54,9 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<
         .hint(format!("do it without being asked: `kubectl multimesh teardown --yes{same_run}`")));
     }
     // What is wrong in the files is told before the lock leaves a trace.
-    let dir = Local::load_applied(&options)?.home.dir;
-    let _lock = if args.dry_run { None } else { Some(Lock::acquire(&dir)?) };
+    let local = Local::load_applied(&options)?;
+    let lock = writing::lock(ui, &local, &options, &leases);
+    let _lock = if args.dry_run { None } else { Some(lock.await?) };
     let mut local = Local::load_applied(&options)?;
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
@@ -73,8 +82,9 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &TeardownArgs) -> Result<
         }
     }
     let events: Events = Arc::clone(&progress) as Events;
-    let outcome = teardown::carry_out(survey, &local, &options, &events).await;
+    let outcome = teardown::carry_out(survey, &local, &options, &leases, &events).await;
     progress.finish();
+    let outcome = outcome?;
     teardown::record(&mut local, &outcome)?;
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
     Ok(last_screen(ui, &local, &outcome, &same_run))

@@ -1,12 +1,14 @@
 //! `apply`: from the topology to one mesh over all clusters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
 use super::connect::Reached;
 use super::event::{Event, Events};
+use super::lease::Leases;
 use super::leave::{Departure, Fate, Leaver};
 use super::links::Exchange;
 use super::local::{Local, Options};
@@ -30,6 +32,15 @@ pub struct Terms {
     pub prune: bool,
     /// What becomes of the control planes of clusters that leave, by context.
     pub fates: BTreeMap<String, Fate>,
+}
+
+impl Terms {
+    /// What becomes of the control plane of a cluster that leaves; where there is none, nothing is
+    /// to be agreed about.
+    fn fate(&self, leaver: &Leaver<'_>) -> Fate {
+        let agreed = self.fates.get(leaver.context()).copied().unwrap_or(Fate::Ask);
+        if leaver.has_control_plane() { agreed } else { Fate::Remove }
+    }
 }
 
 /// What became of a cluster.
@@ -80,6 +91,44 @@ impl Outcome {
     }
 }
 
+/// Whether what was prepared can be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// It is what is there.
+    Current,
+    /// Another run has written meanwhile: it has to be prepared again.
+    Old,
+}
+
+/// Takes the leases of the clusters that are going to be written to. Those whose lease another run
+/// has are left out, as failed.
+pub async fn take_leases(
+    prepared: &mut Prepared<'_>,
+    terms: &Terms,
+    leases: &Leases,
+    events: &Events,
+) -> Result<Basis, Failure> {
+    let members = prepared.work.iter().filter(|work| work.writes(terms.prune));
+    let members = members.map(|work| {
+        let Reached { site, cluster, seen } = &work.reached;
+        leases.of(cluster, site.namespace(), seen)
+    });
+    let leavers = prepared.leavers.iter().filter(|leaver| leaver.writes(terms.fate(leaver)));
+    let wanted: Vec<_> = members.chain(leavers.map(|leaver| leaver.lease(leases))).collect();
+    let taken = leases.take_all(&wanted, events).await?;
+    drop(wanted);
+    if taken.old {
+        return Ok(Basis::Old);
+    }
+    prepared.work.retain(|work| !taken.refused.contains_key(work.context()));
+    prepared.leavers.retain(|leaver| !taken.refused.contains_key(leaver.context()));
+    for (context, failure) in &taken.refused {
+        events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
+    }
+    prepared.failed.extend(taken.refused);
+    Ok(Basis::Current)
+}
+
 /// Makes the selected clusters one mesh, as it was prepared.
 pub async fn carry_out(
     prepared: Prepared<'_>,
@@ -87,6 +136,7 @@ pub async fn carry_out(
     options: &Options,
     wishes: &Wishes,
     terms: &Terms,
+    leases: &Leases,
     events: &Events,
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
@@ -114,8 +164,8 @@ pub async fn carry_out(
         timeout: options.timeout,
     };
     let (mut results, left) = futures::join!(
-        roll_out(local, options, manner, events, work),
-        leave(local, options, terms, events, &leavers),
+        roll_out(local, options, manner, leases, events, work),
+        leave(local, options, terms, leases, events, &leavers),
     );
     for (context, result) in &left {
         forget(&mut state, context, result.as_ref().ok());
@@ -148,14 +198,14 @@ async fn leave(
     local: &Local,
     options: &Options,
     terms: &Terms,
+    leases: &Leases,
     events: &Events,
     leavers: &[Leaver<'_>],
 ) -> BTreeMap<String, Result<Done, Failure>> {
     let departures = leavers.iter().map(|leaver| async move {
         let context = leaver.context().to_owned();
-        let fate = terms.fates.get(&context).copied().unwrap_or(Fate::Ask);
-        let fate = if leaver.has_control_plane() { fate } else { Fate::Remove };
-        let mut result = Box::pin(leaver.leave(local, options, fate, events)).await;
+        let fate = terms.fate(leaver);
+        let mut result = Box::pin(leaver.leave(local, options, fate, leases, events)).await;
         if result.is_ok() && fate == Fate::Ask {
             result = Err(standing(local, options, &context));
         }
@@ -172,7 +222,7 @@ async fn leave(
 fn standing(local: &Local, options: &Options, context: &str) -> Failure {
     let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
     Failure::new(format!(
-        "`{context}` has no links to the mesh any more, and its control plane is still there: nobody agreed to remove it"
+        "`{context}`: it has no links to the mesh any more, and its control plane is still there: nobody agreed to remove it"
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_mesh}`"))
     .hint(format!("remove it: `kubectl multimesh apply --yes{same_mesh}`"))
@@ -182,9 +232,12 @@ fn standing(local: &Local, options: &Options, context: &str) -> Failure {
 /// A cluster that is as it should be but for what nothing wants any more.
 fn unwanted(local: &Local, options: &Options, context: &str, count: usize) -> Failure {
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
-    let what = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+    let (what, stays) = match count {
+        1 => ("1 object".to_owned(), "is still there"),
+        _ => (format!("{count} objects"), "are still there"),
+    };
     Failure::new(format!(
-        "`{context}` is done, but {what} that earlier applies made and nothing wants any more is still there: nobody agreed to delete",
+        "`{context}`: done, but {what} that earlier applies made and nothing wants any more {stays}: nobody agreed to delete",
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_run}`"))
     .hint(format!("delete it: `kubectl multimesh apply --yes{same_run}`"))
@@ -195,6 +248,7 @@ async fn roll_out(
     local: &Local,
     options: &Options,
     manner: Manner,
+    leases: &Leases,
     events: &Events,
     work: Vec<Work<'_>>,
 ) -> BTreeMap<String, Result<Done, Failure>> {
@@ -207,6 +261,7 @@ async fn roll_out(
             let last = keep_kinds(&mut work).filter(|_| manner.prune);
             let Work { reached, desired, changes, prunes, .. } = work;
             let site = reached.site;
+            let lease = leases.of(&reached.cluster, site.namespace(), &reached.seen);
             let rollout = Rollout {
                 site,
                 cluster: &reached.cluster,
@@ -218,12 +273,13 @@ async fn roll_out(
                 peers: local.peers_of(site),
                 exchange,
                 manner,
+                lease: &lease,
                 events,
                 turns,
             };
             let context = site.context().to_owned();
             let stay = if manner.prune { 0 } else { rollout.unwanted() };
-            let mut result = rollout.run().await;
+            let mut result = Box::pin(lease.during(rollout.run())).await;
             if result.is_ok() && stay > 0 {
                 result = Err(unwanted(local, options, &context, stay));
             }
@@ -249,14 +305,14 @@ fn keep_kinds(work: &mut Work<'_>) -> Option<Change> {
     let last = Change {
         verb: Verb::Update,
         step: Step::Ground,
-        object: parent.clone(),
+        object: Arc::clone(parent),
         before: work.reached.seen.parent.clone(),
     };
     let (key, live) = (last.key(), last.before.as_ref());
     if live.and_then(|live| annotation(live, DIGEST)) == annotation(&meanwhile, DIGEST) {
         work.changes.retain(|change| change.key() != key);
     } else {
-        work.changes.iter_mut().find(|change| change.key() == key)?.object = meanwhile;
+        work.changes.iter_mut().find(|change| change.key() == key)?.object = Arc::new(meanwhile);
     }
     Some(last)
 }
@@ -280,6 +336,7 @@ fn record(reached: &Reached<'_>, istio: &str) -> Record {
         network: site.member.network.to_string(),
         namespace: site.namespace().to_owned(),
         server: site.entry.server.clone(),
+        ca: Some(reached.cluster.authorities().to_vec()),
         istio: Some(istio.to_owned()),
         left: None,
     }

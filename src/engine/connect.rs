@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::event::{Event, Events};
 use super::fleet;
+use super::identity;
 use super::local::{Local, Options, Site};
 use super::observe::{Observed, observe};
 use super::policy;
@@ -37,14 +38,37 @@ pub struct Fleet<'a> {
     pub failed: BTreeMap<String, Failure>,
 }
 
-/// Connects to a cluster.
-pub async fn connect(local: &Local, options: &Options, context: &str) -> Result<Cluster, Failure> {
+/// Why a cluster is not connected to.
+pub enum Unconnected {
+    /// The context may lead to another cluster now; nothing was sent there.
+    OtherCluster(Failure),
+    /// Its entries, credentials or plugin are not in order.
+    Broken(Failure),
+}
+
+impl From<Unconnected> for Failure {
+    fn from(why: Unconnected) -> Self {
+        match why {
+            Unconnected::OtherCluster(failure) | Unconnected::Broken(failure) => failure,
+        }
+    }
+}
+
+/// Prepares to talk to a cluster, unless its context trusts another CA than at the last apply: no
+/// credential goes to a wrong cluster.
+pub async fn connect(
+    local: &Local,
+    options: &Options,
+    context: &str,
+) -> Result<Cluster, Unconnected> {
+    identity::check_authority(local, options, context).map_err(Unconnected::OtherCluster)?;
     let connect = ConnectOptions {
         request_timeout: options.request_timeout,
         no_input: options.no_input,
         ..ConnectOptions::default()
     };
-    Ok(local.kubeconfig.connect(context, &connect).await?)
+    let cluster = local.kubeconfig.connect(context, &connect).await;
+    cluster.map_err(|error| Unconnected::Broken(error.into()))
 }
 
 /// Reaches all selected clusters. One that does not answer stops no other; one whose rights do
@@ -99,6 +123,15 @@ impl From<kube::Error> for Unreached {
     }
 }
 
+impl From<Unconnected> for Unreached {
+    fn from(why: Unconnected) -> Self {
+        match why {
+            Unconnected::OtherCluster(failure) => Self::Refused(failure),
+            Unconnected::Broken(failure) => Self::Broken(failure),
+        }
+    }
+}
+
 impl From<Unreached> for Failure {
     fn from(unreached: Unreached) -> Self {
         match unreached {
@@ -114,7 +147,7 @@ pub(super) async fn reach<'a>(
     site: &'a Site,
     purpose: Purpose,
 ) -> Result<Reached<'a>, Unreached> {
-    let cluster = connect(local, options, site.context()).await.map_err(Unreached::Broken)?;
+    let cluster = connect(local, options, site.context()).await?;
     let rights = async {
         match purpose {
             Purpose::Write => policy::check_rights(site, &cluster).await,

@@ -63,8 +63,13 @@ impl Outcome {
 }
 
 /// Completes the mesh directory that the user means: what is missing is made, what is there is
-/// kept as it is. `organization` is for a root CA that has to be made.
-pub fn init(options: &Options, organization: Option<&str>) -> Result<Outcome, Failure> {
+/// kept as it is. `organization` is for a root CA that has to be made;
+/// `tell` is told whom this waits for.
+pub fn init(
+    options: &Options,
+    organization: Option<&str>,
+    tell: impl FnOnce(&files::Error),
+) -> Result<Outcome, Failure> {
     let mut found = Found::look(options)?;
     let (mut root, mut is_new) = if let Some(root) = found.root.take() {
         (root, false)
@@ -78,7 +83,7 @@ pub fn init(options: &Options, organization: Option<&str>) -> Result<Outcome, Fa
     }
     let mut made = Vec::new();
     if !found.is_complete() {
-        let _lock = Lock::acquire(&found.home.dir)?;
+        let _lock = Lock::wait(&found.home.dir, "init", options.wait_lock, tell)?;
         // Another run may have been quicker; and files of the user are kept in any case.
         found = Found::look(options)?;
         let store = Store::open(found.home.certs());

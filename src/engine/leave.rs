@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::connect::{Purpose, Reached, reach};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::identity;
+use super::lease::{ClusterLease, Leases};
 use super::links::token_of;
 use super::local::{Local, Options, Site};
-use super::policy;
 use super::status::token::{Review, review};
 use super::teardown::{self, Cleared, Demolition, look};
 use crate::error::Failure;
@@ -114,7 +115,7 @@ async fn survey_one<'a>(
     purpose: Purpose,
 ) -> Result<Leaver<'a>, Failure> {
     let reached = Box::pin(reach(local, options, site, purpose)).await.map_err(Failure::from)?;
-    policy::check_identity(local, std::slice::from_ref(&reached))?;
+    identity::check(local, options, std::slice::from_ref(&reached))?;
     teardown::check_owner(local, &reached)?;
     let removal = look(&reached.cluster, site.namespace(), &reached.seen).await?;
     let secrets = || reached.seen.ours.values().filter(|object| object["kind"] == "Secret");
@@ -151,6 +152,31 @@ impl Leaver<'_> {
         local: &Local,
         options: &Options,
         fate: Fate,
+        leases: &Leases,
+        events: &Events,
+    ) -> Result<Departure, Failure> {
+        let lease = self.lease(leases);
+        let work = self.work(local, options, fate, &lease, events);
+        Box::pin(lease.during(work)).await
+    }
+
+    /// The lease of the cluster.
+    pub(super) fn lease<'l>(&'l self, leases: &'l Leases) -> ClusterLease<'l> {
+        leases.of(&self.reached.cluster, self.reached.site.namespace(), &self.reached.seen)
+    }
+
+    /// Whether there is anything to be written.
+    pub(super) fn writes(&self, fate: Fate) -> bool {
+        let removes = fate == Fate::Remove && self.has_control_plane();
+        removes || !self.links.is_empty() || !self.tokens.is_empty()
+    }
+
+    async fn work(
+        &self,
+        local: &Local,
+        options: &Options,
+        fate: Fate,
+        lease: &ClusterLease<'_>,
         events: &Events,
     ) -> Result<Departure, Failure> {
         let step = |what: &str| {
@@ -177,6 +203,7 @@ impl Leaver<'_> {
             mesh_id: local.topology.mesh_id.as_ref(),
             limit: options.timeout,
             deadline: Instant::now() + options.timeout,
+            lease,
             events,
         };
         let (cleared, refused) =

@@ -95,7 +95,7 @@ pub(super) struct LinkChange {
     /// The Secret as it is.
     pub before: Option<Value>,
     /// The Secret as it would be; none where the token is not made yet.
-    pub after: Option<Value>,
+    pub after: Option<Arc<Value>>,
 }
 
 /// What is known of a peer before anything is written.
@@ -133,7 +133,8 @@ pub(super) fn changes<'a>(
                 after: None,
             });
         };
-        let change = change(remote_secret_for(credential, namespace), &seen.ours)?;
+        let secret = Arc::new(remote_secret_for(credential, namespace));
+        let change = change(&secret, seen.ours.get(&Key::of(&secret)))?;
         Some(LinkChange {
             verb: change.verb,
             cluster: peer.cluster.clone(),

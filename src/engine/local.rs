@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{self, Choice, Home};
+use super::identity;
 use super::state::{Left, Record, State};
 use super::trust;
 use crate::error::Failure;
@@ -37,6 +38,12 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Whether nothing may be asked, by exec plugins either.
     pub no_input: bool,
+    /// The command that is run, as in `apply`.
+    pub command: &'static str,
+    /// The contexts that may lead to another cluster than at the last apply.
+    pub accept_identity: Vec<String>,
+    /// How long to wait for another run that works on the same.
+    pub wait_lock: Duration,
 }
 
 impl Options {
@@ -175,7 +182,9 @@ impl Local {
         };
         let sites = members.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
         let leavers = left.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
-        Ok(Self { home, topology, sites, leavers, kubeconfig, state })
+        let local = Self { home, topology, sites, leavers, kubeconfig, state };
+        identity::check_accepted(&local, options)?;
+        Ok(local)
     }
 
     /// Takes contexts for what others were called at an earlier apply, `(then, now)`: the record

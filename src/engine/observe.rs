@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, TryFutureExt as _};
 use serde_json::Value;
 
 use super::fleet::{self, REQUESTS};
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, Error, ResourceId};
+use crate::plan::lease;
 use crate::plan::object::{GROUP_KINDS, Key, PARENT, PART_OF, annotation, set_id};
 
 /// The kinds that the tool's objects are of; others are found through the apply set's parent.
@@ -28,9 +29,11 @@ const KINDS: [(&str, &str); 17] = [
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
-    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ("apiextensions.k8s.io/v1", DEFINITION),
     ("networking.istio.io/v1", "Gateway"),
 ];
+
+const DEFINITION: &str = "CustomResourceDefinition";
 
 /// A cluster as it was found.
 #[derive(Debug, Clone)]
@@ -51,9 +54,17 @@ pub struct Observed {
     pub istiods: Vec<Value>,
     /// The remote secrets in the namespace, whoever made them.
     pub remote_secrets: Vec<Value>,
+    /// The Lease of a run that works on the cluster, or was killed.
+    pub lease: Option<Value>,
 }
 
 impl Observed {
+    /// An object that an apply may write, as it is. Definitions are known by their metadata alone.
+    pub fn live(&self, key: &Key) -> Option<&Value> {
+        let beside = || [&self.namespace, &self.parent].into_iter().flatten();
+        self.ours.get(key).or_else(|| beside().find(|object| Key::of(object) == *key))
+    }
+
     /// The mesh that the cluster belongs to already, by the apply set's parent.
     pub fn mesh_id(&self) -> Option<&str> {
         self.parent.as_ref()?.pointer("/data/mesh_id")?.as_str()
@@ -67,7 +78,8 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
     let cacerts = ResourceId::namespaced("v1", "Secret", namespace, "cacerts");
     let ns = ResourceId::cluster("v1", "Namespace", namespace);
     let selector = format!("{}=true", remote_secret::LABEL);
-    let (uid, version, parent, ns, cacerts, istiods, remote_secrets, ours) = futures::try_join!(
+    let held = ResourceId::namespaced(lease::API_VERSION, "Lease", namespace, lease::NAME);
+    let (uid, version, parent, ns, cacerts, istiods, remote_secrets, lease, ours) = futures::try_join!(
         cluster.uid(),
         cluster.version(),
         cluster.get(&parent),
@@ -75,6 +87,7 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         cluster.get(&cacerts),
         cluster.list("apps/v1", "Deployment", None, Some("app=istiod")),
         cluster.list("v1", "Secret", Some(namespace), Some(&selector)),
+        cluster.get(&held),
         members(cluster, &id, &KINDS),
     )?;
     let mut ours = ours;
@@ -88,6 +101,7 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         cacerts,
         istiods,
         remote_secrets,
+        lease,
     })
 }
 
@@ -101,7 +115,12 @@ pub(super) async fn members(
     let lists: Vec<BoxFuture<'_, Result<Vec<Value>, Error>>> = kinds
         .iter()
         .map(|&(api_version, kind)| {
-            cluster.list(api_version, kind, None, Some(&selector)).map_ok(|list| list).boxed()
+            if kind == DEFINITION {
+                // They are large, and their metadata tells what has to be known.
+                cluster.list_metadata(api_version, kind, None, Some(&selector)).boxed()
+            } else {
+                cluster.list(api_version, kind, None, Some(&selector)).boxed()
+            }
         })
         .collect();
     let lists = fleet::try_all(REQUESTS, lists).await?;

@@ -2,12 +2,15 @@
 //! that is possible.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::local::{Local, Options, Site};
 use super::prepare::{Prepared, Wishes, Work};
-use crate::kube::{Apply, Cluster, Error};
+use crate::kube::{Apply, Cluster, Error, ResourceId};
 use crate::plan::change::{Change, Verb};
 use crate::plan::object::Key;
 use crate::plan::outline::{Changes, ClusterOutline, ObjectChange, Outline, Standing};
@@ -126,13 +129,33 @@ impl Prepared<'_> {
 
 async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
     let Some(after) = &object.after else { return };
-    let how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
-    match cluster.apply(after, how).await {
-        Ok(result) if object.verb != Verb::Create => object.after = Some(result),
+    // Definitions were read without their content.
+    if object.before.as_ref().is_some_and(|before| before.get("spec").is_none())
+        && let Some(id) = ResourceId::of(after)
+        && let Ok(Some(before)) = cluster.get(&id).await
+    {
+        object.before = Some(before);
+    }
+    let mut how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
+    let mut result = cluster.apply(after, how).await;
+    if let Err(error @ Error::Conflict { .. }) = &result {
+        object.refusal = Some(reason(cluster, error));
+        // What it would come to if the user insisted.
+        how.force = true;
+        result = cluster.apply(after, how).await;
+    }
+    match result {
+        Ok(result) if object.verb != Verb::Create => object.after = Some(Arc::new(result)),
         Ok(_)
         | Err(Error::NoNamespace { .. } | Error::UnknownKind { .. } | Error::Forbidden { .. }) => {}
-        Err(error) => object.refusal = Some(error.to_string()),
+        Err(error) => object.refusal = Some(reason(cluster, &error)),
     }
+}
+
+/// An error in a place that names the context already.
+fn reason(cluster: &Cluster, error: &Error) -> String {
+    let (text, own) = (error.to_string(), format!("`{}`: ", cluster.context()));
+    text.strip_prefix(&own).map_or(text.clone(), str::to_owned)
 }
 
 fn object_change(change: &Change) -> ObjectChange {
@@ -142,7 +165,7 @@ fn object_change(change: &Change) -> ObjectChange {
         api_version: api_version(&change.object),
         link: None,
         before: change.before.clone(),
-        after: Some(change.object.clone()),
+        after: Some(Arc::clone(&change.object)),
         refusal: None,
     }
 }
@@ -159,6 +182,6 @@ fn pruned(prune: &Prune) -> ObjectChange {
     }
 }
 
-fn api_version(object: &serde_json::Value) -> String {
+fn api_version(object: &Value) -> String {
     object["apiVersion"].as_str().unwrap_or_default().to_owned()
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::connect::Reached;
-use super::local::{Local, Site};
+use super::identity;
+use super::local::{Local, Options, Site};
 use crate::error::Failure;
 use crate::istio::version::{self, Version};
 use crate::kube::{self, Access, Cluster};
 use crate::plan::object::{self, Key};
 
 /// The rights that an apply and a teardown need, as (group, resource).
-const RESOURCES: [(&str, &str); 17] = [
+const RESOURCES: [(&str, &str); 18] = [
     ("", "namespaces"),
     ("", "serviceaccounts"),
     ("", "configmaps"),
@@ -30,6 +31,7 @@ const RESOURCES: [(&str, &str); 17] = [
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("networking.istio.io", "gateways"),
+    ("coordination.k8s.io", "leases"),
 ];
 const VERBS: [&str; 5] = ["get", "list", "create", "patch", "delete"];
 
@@ -109,50 +111,18 @@ pub(super) fn join(mut failures: Vec<Failure>) -> Option<Failure> {
 /// Checks the reached clusters against the record, each other, and the istioctl at hand.
 pub(super) fn check(
     local: &Local,
+    options: &Options,
     reached: &[Reached<'_>],
     istioctl: &str,
     rename: bool,
 ) -> Result<(), Failure> {
-    check_identity(local, reached)?;
+    identity::check(local, options, reached)?;
     let mut failures = Vec::new();
     for reached in reached {
         failures.extend(check_membership(local, reached, rename).err());
         failures.extend(check_istio(reached, istioctl).err());
     }
     join(failures).map_or(Ok(()), Err)
-}
-
-/// Refuses two contexts that are one cluster, and a context that is another cluster than before.
-pub(super) fn check_identity(local: &Local, reached: &[Reached<'_>]) -> Result<(), Failure> {
-    let mut by_uid: BTreeMap<&str, &Site> = BTreeMap::new();
-    for Reached { site, seen, .. } in reached {
-        if let Some(other) = by_uid.insert(&seen.uid, site) {
-            return Err(Failure {
-                excerpt: Some(site.member.place.clone()),
-                ..Failure::new(format!(
-                    "`{}` and `{}` are the same cluster (kube-system has the UID {})",
-                    other.context(),
-                    site.context(),
-                    seen.uid
-                ))
-            }
-            .hint("leave one of the two in the topology"));
-        }
-        let Some(record) = local.state.contexts.get(site.context()) else { continue };
-        if record.uid != seen.uid {
-            return Err(Failure::new(format!(
-                "`{}` is not the cluster that it was: its kube-system has the UID {}, and at the last apply {} ({})",
-                site.context(), seen.uid, record.uid, record.server
-            ))
-            .hint("point the context to the right cluster in your kubeconfig")
-            .hint(format!(
-                "or, if the cluster was made anew, remove `{}` under `contexts` in {}",
-                site.context(),
-                local.home.state().display()
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses a cluster of another mesh, and a cluster that would change its name.

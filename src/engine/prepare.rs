@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::connect::{Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::identity;
 use super::istioctl::Istioctl;
 use super::leave::{self, Leaver};
 use super::links::{self, LinkChange};
@@ -22,7 +23,7 @@ use crate::istio::operator::Variant;
 use crate::istio::remote_secret;
 use crate::kube::ResourceId;
 use crate::plan::change::{Change, Verb, changes};
-use crate::plan::desired::{Place, desired};
+use crate::plan::desired::{Place, Rendering, desired};
 use crate::plan::object::{self, Key};
 use crate::plan::prune::{Prune, prunes};
 
@@ -57,7 +58,7 @@ pub struct Prepared<'a> {
 pub(super) struct Work<'a> {
     pub reached: Reached<'a>,
     /// All its objects but the remote secrets.
-    pub desired: Vec<Value>,
+    pub desired: Vec<Arc<Value>>,
     /// Those of them that have to be written.
     pub changes: Vec<Change>,
     /// What goes.
@@ -70,6 +71,13 @@ impl Work<'_> {
     /// The kubeconfig context.
     pub(super) fn context(&self) -> &str {
         self.reached.site.context()
+    }
+
+    /// Whether there is anything to be written, as far as it is known already. `prune` says whether
+    /// what is not wanted any more goes; links go in any case.
+    pub(super) fn writes(&self, prune: bool) -> bool {
+        let goes = |one: &Prune| prune || one.link.is_some();
+        !self.changes.is_empty() || !self.links.is_empty() || self.prunes.iter().any(goes)
     }
 }
 
@@ -110,13 +118,14 @@ pub async fn prepare<'a>(
     let looks = async { Ok(futures::join!(reach, leave)) };
     let ((fleet, (leavers, lost)), rendered) = futures::try_join!(looks, render)?;
     let fleet = fleet?;
-    policy::check(local, &fleet.reached, &istioctl.version, wishes.rename)?;
+    policy::check(local, options, &fleet.reached, &istioctl.version, wishes.rename)?;
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
     let old = policy::too_old(&fleet.reached, &istioctl.version);
-    let notes = old.into_iter().chain(trust.notes.clone());
+    let pins = identity::notes(local, &fleet.reached);
+    let notes = pins.into_iter().chain(old).chain(trust.notes.clone());
     for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
         events.emit(Event::Note { text });
     }
@@ -158,8 +167,8 @@ pub(super) async fn render_all(
     local: &Local,
     istioctl: &Istioctl,
     base: &Base,
-) -> Result<BTreeMap<String, Arc<Vec<Value>>>, Failure> {
-    let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Vec<Value>>> = BTreeMap::new();
+) -> Result<BTreeMap<String, Arc<Rendering>>, Failure> {
+    let mut by_input: BTreeMap<(Variant, Option<String>), Arc<Rendering>> = BTreeMap::new();
     let mut by_context = BTreeMap::new();
     for site in local.selected() {
         let variant = variant(local, site);
@@ -170,12 +179,9 @@ pub(super) async fn render_all(
         } else if let Some(objects) = by_input.get(&input) {
             Arc::clone(objects)
         } else {
-            let cache = local.home.cache();
-            Arc::new(
-                istioctl
-                    .render(&base.operator, overlay, &variant, &cache, &local.home.base())
-                    .await?,
-            )
+            let (cache, path) = (local.home.cache(), local.home.base());
+            let rendered = istioctl.render(&base.operator, overlay, &variant, &cache, &path);
+            Arc::new(Rendering::new(rendered.await?, site.namespace()))
         };
         by_input.insert(input, Arc::clone(&objects));
         by_context.insert(site.context().to_owned(), objects);
@@ -218,7 +224,7 @@ pub(super) fn place<'a>(
 async fn compare<'a>(
     local: &Local,
     reached: Reached<'a>,
-    rendered: &BTreeMap<String, Arc<Vec<Value>>>,
+    rendered: &BTreeMap<String, Arc<Rendering>>,
     trust: &Trust,
     istio: &str,
 ) -> (String, Result<Work<'a>, Failure>) {
@@ -226,12 +232,9 @@ async fn compare<'a>(
     let id = object::set_id(site.namespace());
     let own_namespace = seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id));
     let place = place(local, site, istio, own_namespace);
-    let objects = rendered.get(site.context()).map_or(&[][..], |objects| objects.as_slice());
-    let desired = desired(&place, objects, trust.cacerts.get(site.context()));
-    let mut live = seen.ours.clone();
-    let known = [&seen.namespace, &seen.parent].into_iter().flatten();
-    live.extend(known.map(|object| (Key::of(object), object.clone())));
-    let mut changes = changes(desired.clone(), &live);
+    let rendering = rendered.get(site.context()).map(Arc::clone).unwrap_or_default();
+    let desired = desired(&place, &rendering, trust.cacerts.get(site.context()));
+    let mut changes = changes(&desired, |key| seen.live(key));
     let prunes = prunes(&seen.ours, &desired, &local.linked_with(site));
     let context = site.context().to_owned();
     match find_foreign(&reached, &mut changes).await {

@@ -1,5 +1,6 @@
 //! One cluster's part of an apply: its objects step by step, its links as its peers get ready.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
+use super::lease::ClusterLease;
 use super::links::{self, CloseOnDrop, Exchange};
 use super::local::Site;
 use super::observe::Observed;
@@ -74,7 +76,7 @@ pub(super) struct Rollout<'a> {
     /// What was there before.
     pub seen: &'a Observed,
     /// All its objects but the remote secrets.
-    pub desired: &'a [Value],
+    pub desired: &'a [Arc<Value>],
     /// What has to be written.
     pub changes: Vec<Change>,
     /// What goes.
@@ -87,6 +89,8 @@ pub(super) struct Rollout<'a> {
     pub exchange: &'a Exchange,
     /// How to go about it.
     pub manner: Manner,
+    /// The cluster's lease.
+    pub lease: &'a ClusterLease<'a>,
     /// Where events go.
     pub events: &'a Events,
     /// How many clusters are written to at once.
@@ -163,6 +167,7 @@ impl Rollout<'_> {
             return Ok(());
         }
         self.step(what);
+        self.lease.ensure().await?;
         for stage in targets.chunk_by(|a, b| a.stage == b.stage) {
             let deletes = stage.iter().map(|target| async {
                 let target: &Target = target;
@@ -217,8 +222,8 @@ impl Rollout<'_> {
                 ));
                 return Ok(());
             }
-            let secret = links::remote_secret_for(&credential, namespace);
-            match change(secret, &self.seen.ours) {
+            let secret = Arc::new(links::remote_secret_for(&credential, namespace));
+            match change(&secret, self.seen.ours.get(&Key::of(&secret))) {
                 Some(change) => self.send(counter, &change).await,
                 None => Ok(()),
             }
@@ -267,7 +272,8 @@ impl Rollout<'_> {
 
     /// The revision that gateways are injected by.
     fn revision(&self) -> String {
-        let istiods = self.desired.iter().chain(&self.seen.istiods);
+        let desired = self.desired.iter().map(Arc::as_ref);
+        let istiods = desired.chain(&self.seen.istiods);
         let mut labels = istiods.filter(|o| label(o, "app") == Some("istiod"));
         labels.find_map(|o| label(o, "istio.io/rev")).unwrap_or("default").to_owned()
     }
@@ -292,6 +298,10 @@ impl Rollout<'_> {
     }
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
+        // The lease lives in the namespace.
+        if change.verb != Verb::Create || change.object["kind"] != "Namespace" {
+            self.lease.ensure().await?;
+        }
         let apply = Apply { force: self.manner.force, dry_run: false };
         let cluster = self.cluster.with_deadline(WRITE_LIMIT.min(self.manner.timeout));
         let end = Instant::now() + KIND_LIMIT;
@@ -323,7 +333,7 @@ impl Rollout<'_> {
         let deployments =
             self.desired.iter().filter(|o| o["kind"] == "Deployment" && Step::of(o) == step);
         let written: Vec<Key> = self.changes.iter().map(Change::key).collect();
-        let waits = deployments.map(Key::of).filter(|key| {
+        let waits = deployments.map(|o| Key::of(o)).filter(|key| {
             let complete =
                 self.seen.ours.get(key).is_some_and(|live| rollout_missing(live).is_none());
             written.contains(key) || !complete

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::files;
+use crate::topology::{shortened, yaml};
 
 /// The format that this version reads and writes.
 const FORMAT: u32 = 1;
@@ -41,6 +42,11 @@ pub struct Record {
     pub namespace: String,
     /// The API server's address in the kubeconfig at the last apply.
     pub server: String,
+    /// SHA-256 fingerprints of the CA certificates that the kubeconfig trusted for the API server
+    /// at the last apply, sorted; empty where it named none. Files of earlier versions have no
+    /// such entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Vec<String>>,
     /// The version of Istio that was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub istio: Option<String>,
@@ -68,12 +74,7 @@ impl State {
     /// Reads the file; a mesh without one was never applied from here.
     pub fn load(path: &Path, mesh_id: &str) -> Result<Self, Failure> {
         let Some(text) = files::read(path)? else { return Ok(Self::new(mesh_id)) };
-        let state = Self::parse(&text).map_err(|why| {
-            Failure::new(format!("{} is damaged: {why}", path.display())).hint(format!(
-                "move it away (`mv {0} {0}.damaged`) and apply again: it is made anew from the clusters",
-                path.display()
-            ))
-        })?;
+        let state = Self::parse(&text, path)?;
         if state.mesh_id == mesh_id {
             return Ok(state);
         }
@@ -85,10 +86,23 @@ impl State {
         .hint("a mesh ID cannot be changed in place: give each mesh a directory of its own"))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        // A typed read would keep the last of two equal keys in silence; a value refuses them.
-        let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
-        let state: Self = serde_yaml::from_value(value).map_err(|e| e.to_string())?;
+    /// Reads `text`, the content of `path`.
+    ///
+    /// # Errors
+    /// Says what is damaged, and how to go on without the file.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        Self::read(text).map_err(|why| {
+            Failure::new(format!("{} is damaged: {why}", path.display())).hint(format!(
+                "move it away (`mv {0} {0}.damaged`) and apply again: it is made anew from the clusters",
+                path.display()
+            ))
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        let options = serde_saphyr::options! { with_snippet: false, budget: yaml::budget() };
+        let state: Self = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| shortened(&error.to_string()))?;
         if state.format == FORMAT {
             Ok(state)
         } else {
@@ -96,10 +110,18 @@ impl State {
         }
     }
 
+    /// The content of the file that says this, `path`.
+    ///
+    /// # Errors
+    /// When it cannot be said in YAML.
+    pub fn text(&self, path: &Path) -> Result<String, Failure> {
+        serde_saphyr::to_string(self)
+            .map_err(|e| Failure::new(format!("failed to write {}: {e}", path.display())))
+    }
+
     /// Writes the file, unless it says this already.
     pub fn save(&self, path: &Path) -> Result<(), Failure> {
-        let text = serde_yaml::to_string(self)
-            .map_err(|e| Failure::new(format!("failed to write {}: {e}", path.display())))?;
+        let text = self.text(path)?;
         if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
             return Ok(());
         }
@@ -119,6 +141,7 @@ mod tests {
             network: "1e3".into(),
             namespace: "istio-system".into(),
             server: "https://10.0.0.1:6443".into(),
+            ca: Some(vec!["ab".repeat(32)]),
             istio: None,
             left: None,
         };
@@ -132,6 +155,13 @@ mod tests {
         let path = dir.path().join("state.yaml");
         state().save(&path).unwrap();
         assert_eq!(State::load(&path, "m1").unwrap(), state());
+    }
+
+    #[test]
+    fn a_record_without_the_authority_is_read() {
+        let text = "format: 1\nmesh_id: m1\ncontexts:\n  a: {uid: u, cluster: a, network: n, \
+                    namespace: istio-system, server: 'https://10.0.0.1'}\n";
+        assert_eq!(State::parse(text, Path::new("state.yaml")).unwrap().contexts["a"].ca, None);
     }
 
     #[test]

@@ -14,11 +14,11 @@ use self::link::{Seen, pairs, word};
 use self::look::{Look, Unseen};
 use self::token::Reviews;
 use super::apply::Outcome;
-use super::connect::connect;
+use super::connect::{Unconnected, connect};
 use super::event::{Event, Events};
 use super::fleet;
+use super::identity;
 use super::local::{Local, Options, Site};
-use crate::error::Failure;
 use crate::istio::istiod::SyncStatus;
 use crate::kube::Cluster;
 
@@ -58,8 +58,11 @@ pub async fn status(local: &Local, options: &Options, events: &Events) -> MeshSt
         let visit = Box::pin(async {
             match connect(local, options, site.context()).await {
                 Ok(cluster) => visit(local, options, site, cluster, &sites).await,
-                Err(failure) => {
-                    let look = Err(Unseen::Unreachable(failure));
+                Err(why) => {
+                    let look = Err(match why {
+                        Unconnected::OtherCluster(failure) => Unseen::OtherCluster(failure),
+                        Unconnected::Broken(failure) => Unseen::Unreachable(failure),
+                    });
                     Visit { site, cluster: None, look }
                 }
             }
@@ -99,28 +102,17 @@ async fn visit<'a>(
     let cluster = cluster.with_deadline(options.request_timeout);
     let peers = peers(site, sites);
     let look = Box::pin(look::look(site, &cluster, &peers, local.many_networks())).await;
-    let look = look.and_then(|look| identify(local, site, look));
+    let look = look.and_then(|look| identify(local, options, site, look));
     Visit { site, cluster: Some(cluster), look }
 }
 
 /// Passes on a look at the cluster that the context was before, or that was never applied.
-fn identify(local: &Local, site: &Site, look: Look) -> Result<Look, Unseen> {
-    let context = site.context();
-    match (local.state.contexts.get(context), &look.uid) {
-        (Some(record), Some(uid)) if record.uid != *uid => Err(Unseen::OtherCluster(
-            Failure::new(format!(
-                "`{context}`: it is not the cluster that it was: its kube-system has the UID {uid}, \
-                 and at the last apply {} ({})",
-                record.uid, record.server
-            ))
-            .hint("point the context to the right cluster in your kubeconfig")
-            .hint(format!(
-                "or, if the cluster was made anew, remove `{context}` under `contexts` in {}",
-                local.home.state().display()
-            )),
-        )),
-        _ => Ok(look),
-    }
+fn identify(local: &Local, options: &Options, site: &Site, look: Look) -> Result<Look, Unseen> {
+    let checked = match &look.uid {
+        Some(uid) => identity::check_uid(local, options, site, uid),
+        None => Ok(()),
+    };
+    checked.map(|()| look).map_err(Unseen::OtherCluster)
 }
 
 /// The names of the clusters that a cluster should read.

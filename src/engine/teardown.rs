@@ -15,6 +15,8 @@ pub(super) use self::look::look;
 use super::connect::{Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
+use super::identity;
+use super::lease::{ClusterLease, Leases};
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
@@ -53,6 +55,10 @@ impl Planned<'_> {
     /// The namespace of the control plane.
     pub fn namespace(&self) -> &str {
         self.reached.site.namespace()
+    }
+
+    fn lease<'l>(&'l self, leases: &'l Leases) -> ClusterLease<'l> {
+        leases.of(&self.reached.cluster, self.namespace(), &self.reached.seen)
     }
 
     /// The API server.
@@ -109,9 +115,12 @@ pub async fn survey<'a>(
     );
     let fleet = fleet?;
     let (reached, renamed) = unify(local, fleet.reached);
-    policy::check_identity(local, &reached)?;
+    identity::check(local, options, &reached)?;
     policy::join(reached.iter().filter_map(|r| check_owner(local, r).err()).collect())
         .map_or(Ok(()), Err)?;
+    for text in identity::notes(local, &reached) {
+        events.emit(Event::Note { text });
+    }
     let looks = reached.into_iter().map(|reached| async {
         let site = reached.site;
         let removal = look(&reached.cluster, site.namespace(), &reached.seen).await;
@@ -131,7 +140,7 @@ pub async fn survey<'a>(
         check_rights(&clusters).await?;
     }
     let names: BTreeSet<String> = clusters.iter().flat_map(|c| cluster_names(&c.reached)).collect();
-    let (peers, unreached) = links::decide(local, beside, &names);
+    let (peers, unreached) = links::decide(local, options, beside, &names);
     failed.extend(unreached);
     failed.extend(unreachable_records(local, options, &clusters, &renamed));
     let failed = in_order(local, failed);
@@ -181,6 +190,20 @@ pub(super) fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Fa
         None => look::configured_mesh(seen),
     };
     match mesh.filter(|mesh| *mesh != local.topology.mesh_id.as_ref()) {
+        // Labels alone do not say whose mesh it is.
+        None if identity::former(local, context, &seen.uid).is_some()
+            && seen.mesh_id().is_none()
+            && !seen.ours.is_empty() =>
+        {
+            Err(Failure::new(format!(
+                "`{context}` is another cluster than at the last apply, and no ConfigMap {}/{} there \
+                 says that what it holds is of the mesh `{}`; nothing there is deleted",
+                site.namespace(),
+                crate::plan::object::PARENT,
+                local.topology.mesh_id
+            ))
+            .hint(without))
+        }
         None => Ok(()),
         Some(mesh) => Err(Failure::new(format!(
             "`{context}` belongs to the mesh `{mesh}`, not to `{}`; nothing there is deleted",
@@ -267,49 +290,65 @@ pub async fn carry_out(
     survey: Survey<'_>,
     local: &Local,
     options: &Options,
+    leases: &Leases,
     events: &Events,
-) -> Outcome {
+) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let busy = survey.clusters.iter().filter(|c| !c.removal.is_nothing()).map(Planned::context);
     let contexts = busy.chain(survey.peers.iter().map(Peer::context));
     events.emit(Event::Started { contexts: contexts.map(str::to_owned).collect() });
+    let clusters = survey.clusters.iter().filter(|c| !c.removal.is_nothing());
+    let wanted = clusters.map(|c| c.lease(leases));
+    let wanted: Vec<_> = wanted.chain(survey.peers.iter().map(|p| p.lease(leases))).collect();
+    let refused = &leases.take_all(&wanted, events).await?.refused;
     let clears = survey.clusters.iter().map(|planned| async move {
         let context = planned.context().to_owned();
         if planned.removal.is_nothing() {
-            return (context, Ok(Cleared { deleted: 0, stays: planned.removal.stays.clone() }));
+            let stays = planned.removal.stays.clone();
+            let nothing = async { Ok(Cleared { deleted: 0, stays }) };
+            return (context, planned.lease(leases).during(nothing).await);
         }
-        let result = Box::pin(clear(planned, local, options, events)).await;
+        let result = match refused.get(&context) {
+            Some(failure) => Err(failure.clone()),
+            None => Box::pin(clear(planned, local, options, leases, events)).await,
+        };
         let what = |cleared: &Cleared| format!("{} deleted, nothing is left", cleared.deleted);
         tell(events, &context, result.as_ref().map(what));
         (context, result)
     });
     let cuts = survey.peers.iter().map(|peer| async move {
-        let result = peer.cut(events).await;
         let context = peer.context().to_owned();
+        let result = match refused.get(&context) {
+            Some(failure) => Err(failure.clone()),
+            None => peer.cut(leases, events).await,
+        };
         tell(events, &context, result.as_ref().map(|links| format!("links removed: {links}")));
         (context, result)
     });
     let (mut clusters, peers) =
         futures::join!(fleet::all(options.parallel, clears), fleet::all(options.parallel, cuts));
     clusters.extend(survey.failed.into_iter().map(|(context, failure)| (context, Err(failure))));
-    Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed }
+    Ok(Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed })
 }
 
 async fn clear(
     planned: &Planned<'_>,
     local: &Local,
     options: &Options,
+    leases: &Leases,
     events: &Events,
 ) -> Result<Cleared, Failure> {
+    let lease = planned.lease(leases);
     let demolition = Demolition {
         cluster: &planned.reached.cluster,
         namespace: planned.reached.site.namespace(),
         mesh_id: local.topology.mesh_id.as_ref(),
         limit: options.timeout,
         deadline: tokio::time::Instant::now() + options.timeout,
+        lease: &lease,
         events,
     };
-    demolition.run().await
+    lease.during(demolition.run()).await
 }
 
 fn tell(events: &Events, context: &str, result: Result<String, &Failure>) {

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::identity;
 use super::local::{Local, Site};
 use super::observe::Observed;
 use crate::error::Failure;
@@ -123,7 +124,8 @@ pub(super) fn decide(
         };
         refuse_self_signed(site, seen, found.is_some())?;
         let context = site.context().to_owned();
-        match intermediate(&store, &mut trust, site, found, now) {
+        let anew = identity::former(local, site.context(), &seen.uid).is_some();
+        match intermediate(&store, &mut trust, site, found, anew, now) {
             Ok((cacerts, change)) => {
                 let cluster = site.cluster.to_string();
                 let unsaved = |change| Unsaved { context: context.clone(), cluster, change };
@@ -286,18 +288,21 @@ fn refuse_self_signed(site: &Site, seen: &Observed, has_cacerts: bool) -> Result
 }
 
 /// The intermediate that a cluster should have: the one on disk, the cluster's own where it is
-/// newer or the only one, or a new one; with what the mesh directory has to learn of it.
+/// newer or the only one, or a new one; with what the mesh directory has to learn of it. The one on
+/// disk is another cluster's where the context leads to another one than before: `anew`.
 fn intermediate(
     store: &Store,
     trust: &mut Trust,
     site: &Site,
     live: Option<Found>,
+    anew: bool,
     now: Timestamp,
 ) -> Result<(Cacerts, Option<CertificateChange>), Failure> {
     use CertificateChange::{Issue, Renew, Store as Keep};
     let (cluster, context) = (site.cluster.as_ref(), site.context());
     let root = &trust.root;
-    let disk = store.intermediate(cluster, context)?.map(|(_, cacerts)| cacerts);
+    let disk = store.intermediate(cluster, context)?.filter(|_| !anew);
+    let disk = disk.map(|(_, cacerts)| cacerts);
     let live = live.map(|found| found.cacerts);
     let live_is_good =
         live.as_ref().is_some_and(|live| live.verify(&root.certificate, now).is_ok());

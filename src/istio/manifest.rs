@@ -38,13 +38,23 @@ pub fn parse(text: &str) -> Result<Vec<Value>, ManifestError> {
     if objects.is_empty() { Err(ManifestError::Empty) } else { Ok(objects) }
 }
 
-/// Puts a cluster's names where the rendering has placeholders.
-pub fn personalize(objects: &[Value], cluster: &str, network: &str) -> Vec<Value> {
-    let mut objects = objects.to_vec();
-    for object in &mut objects {
-        substitute(object, cluster, network);
+/// Puts a cluster's names where a rendered object has placeholders.
+pub fn personalize(object: &Value, cluster: &str, network: &str) -> Value {
+    let mut object = object.clone();
+    substitute(&mut object, cluster, network);
+    object
+}
+
+/// Whether a rendered object has placeholders, so that it differs from cluster to cluster.
+pub fn is_personal(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            text.contains(CLUSTER_PLACEHOLDER) || text.contains(NETWORK_PLACEHOLDER)
+        }
+        Value::Array(items) => items.iter().any(is_personal),
+        Value::Object(map) => map.values().any(is_personal),
+        _ => false,
     }
-    objects
 }
 
 fn substitute(value: &mut Value, cluster: &str, network: &str) {
@@ -96,7 +106,10 @@ mod tests {
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n\
              data: {{values: '{{\"c\": \"{CLUSTER_PLACEHOLDER}\"}}', n: {NETWORK_PLACEHOLDER}}}\n"
         );
-        let objects = personalize(&parse(&text).unwrap(), "east-1", "network-east");
+        let rendered = parse(&text).unwrap();
+        assert!(is_personal(&rendered[0]));
+        let objects = [personalize(&rendered[0], "east-1", "network-east")];
+        assert!(!is_personal(&objects[0]));
         assert_eq!(objects[0]["data"]["values"], "{\"c\": \"east-1\"}");
         assert_eq!(objects[0]["data"]["n"], "network-east");
     }

@@ -102,6 +102,11 @@ impl Cluster {
         self.inner.recipe.authority.as_deref()
     }
 
+    /// The fingerprints of those certificates, see [`super::Kubeconfig::authorities`].
+    pub fn authorities(&self) -> &[String] {
+        &self.inner.recipe.authorities
+    }
+
     /// The proxy on the way to the API server, without user and password.
     pub fn proxy(&self) -> Option<&str> {
         self.inner.recipe.proxy.as_deref()
@@ -222,6 +227,12 @@ impl Cluster {
 
     pub(super) fn call(&self, verb: &'static str, object: String) -> Call {
         Call { context: self.context().to_owned(), server: self.server().to_owned(), verb, object }
+    }
+
+    /// The error for an answer that is not what an API server sends.
+    pub(crate) fn garbled(&self, verb: &'static str, object: &str, reason: &str) -> Error {
+        let call = Box::new(self.call(verb, object.to_owned()));
+        Error::Garbled { call, reason: reason.to_owned() }
     }
 
     /// The client, with a credential that has not expired.

@@ -1,5 +1,6 @@
 //! From a context of the kubeconfig to a client.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use base64::Engine as _;
 use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 
 use super::cluster::Cluster;
 use super::credential::{Credential, Credentials, Plugin, Rules};
 use super::error::{Error, build_error};
 use super::kubeconfig::{ContextEntry, Kubeconfig, Parts};
 use super::proxy::{self, ProxyVariables};
+use crate::files;
+use crate::hex::hex;
 
 /// How to connect, and how long to wait.
 #[derive(Clone)]
@@ -62,6 +66,27 @@ impl Kubeconfig {
         let client = recipe.build(credential.as_deref()).await?;
         Ok(Cluster::new(recipe, client, credential))
     }
+
+    /// The SHA-256 fingerprints, in hexadecimal and sorted, of the CA certificates that the cluster
+    /// entry of a context trusts for the API server. Empty where it leaves that to the system, or
+    /// checks no certificate at all. Runs no credential plugin.
+    ///
+    /// # Errors
+    /// Missing entries, and a certificate authority that cannot be read.
+    pub fn authorities(&self, context: &str) -> Result<Vec<String>, Error> {
+        let Parts { entry, cluster, .. } = self.parts(context)?;
+        let (_, roots) = authority(&entry, cluster)?;
+        Ok(fingerprints(&entry, roots.as_deref()))
+    }
+}
+
+/// Which certificates decide whether an API server is the right one.
+fn fingerprints(entry: &ContextEntry, roots: Option<&[Vec<u8>]>) -> Vec<String> {
+    let checked = roots.filter(|_| !entry.insecure_skip_tls_verify).unwrap_or_default();
+    let mut prints: Vec<String> = checked.iter().map(|der| hex(&Sha256::digest(der))).collect();
+    prints.sort();
+    prints.dedup();
+    prints
 }
 
 /// All that is needed to build a client for a context, and to build it again.
@@ -72,6 +97,8 @@ pub(super) struct Recipe {
     pub(super) proxy: Option<String>,
     /// The CA certificates of the cluster entry, PEM.
     pub(super) authority: Option<String>,
+    /// Their fingerprints, see [`Kubeconfig::authorities`].
+    pub(super) authorities: Vec<String>,
     plugin: Option<Plugin>,
     config: Config,
     credentials: Credentials,
@@ -100,6 +127,7 @@ impl Recipe {
             &options.proxies,
         )?;
         let (authority, roots) = authority(&entry, cluster)?;
+        let authorities = fingerprints(&entry, roots.as_deref());
 
         let mut config = Config::new(server);
         config.root_cert = roots;
@@ -123,6 +151,7 @@ impl Recipe {
             credentials: kubeconfig.credentials.clone(),
             entry,
             authority,
+            authorities,
             plugin,
             config,
         })
@@ -203,8 +232,9 @@ fn authority(entry: &ContextEntry, cluster: &::kube::config::Cluster) -> Result<
         (Some(data), _) => base64::engine::general_purpose::STANDARD
             .decode(data)
             .map_err(|_| invalid("is not base64".to_owned()))?,
-        (None, Some(path)) => std::fs::read(path)
-            .map_err(|error| invalid(format!("cannot be read: {path}: {error}")))?,
+        (None, Some(path)) => files::read_bytes(Path::new(path)).map_err(|error| {
+            invalid(format!("cannot be read: {path}: {}", files::Cause::from(&error)))
+        })?,
         (None, None) => return Ok((None, None)),
     };
     let roots: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&pem)

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::kube::config as file;
+use zeroize::Zeroizing;
 
 use super::credential::Credentials;
 use super::error::Error;
+use crate::files;
+
+mod document;
 
 /// All kubeconfig files of a run, merged. Cheap to clone; clones share what credential plugins
 /// answered.
@@ -104,12 +108,31 @@ impl Kubeconfig {
     /// Of entries with the same name in two files the first wins; twice in one file is an error, as
     /// with kubectl.
     pub fn load_from(sources: &Sources) -> Result<Self, Error> {
+        let mut contents = Vec::new();
+        for (path, required) in sources.files() {
+            match files::read_bytes(&path) {
+                Ok(content) => contents.push((path, Zeroizing::new(content))),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {}
+                Err(error) => {
+                    let reason = files::Cause::from(&error).to_string();
+                    return Err(Error::KubeconfigUnreadable { path, reason });
+                }
+            }
+        }
+        Self::merge(contents)
+    }
+
+    /// Merges the contents of files, each with its path, in their order; see [`Self::load_from`].
+    ///
+    /// # Errors
+    /// [`Error::KubeconfigUnreadable`] when a file is not text, [`Error::KubeconfigInvalid`].
+    pub fn merge<T: AsRef<[u8]>>(
+        contents: impl IntoIterator<Item = (PathBuf, T)>,
+    ) -> Result<Self, Error> {
         let mut merged = file::Kubeconfig::default();
         let mut files = Vec::new();
-        for (path, required) in sources.files() {
-            let Some(next) = read(&path, required)? else {
-                continue;
-            };
+        for (path, content) in contents {
+            let next = document::read(&path, content.as_ref())?;
             merged = merged.merge(next).map_err(|_| Error::KubeconfigInvalid {
                 path: path.clone(),
                 position: None,
@@ -220,60 +243,4 @@ pub(super) struct Parts<'a> {
     pub(super) entry: ContextEntry,
     pub(super) cluster: &'a file::Cluster,
     pub(super) user: file::AuthInfo,
-}
-
-fn read(path: &Path, required: bool) -> Result<Option<file::Kubeconfig>, Error> {
-    let unreadable = |error: &std::io::Error| Error::KubeconfigUnreadable {
-        path: path.to_path_buf(),
-        reason: crate::files::Cause::from(error).to_string(),
-    };
-    let invalid =
-        |position, reason| Error::KubeconfigInvalid { path: path.to_path_buf(), position, reason };
-    match file::Kubeconfig::read_from(path) {
-        Ok(config) => match duplicate(&config) {
-            Some(reason) => Err(invalid(None, reason)),
-            None => Ok(Some(config)),
-        },
-        Err(file::KubeconfigError::ReadConfig(error, _))
-            if error.kind() == std::io::ErrorKind::NotFound && !required =>
-        {
-            Ok(None)
-        }
-        Err(file::KubeconfigError::ReadConfig(error, _)) => Err(unreadable(&error)),
-        Err(file::KubeconfigError::Parse(error)) => {
-            let position = error.location().map(|place| (place.line(), place.column()));
-            Err(invalid(position, without_values(&plain_reason(&error))))
-        }
-        Err(_) => Err(invalid(None, "its documents contradict each other".to_owned())),
-    }
-}
-
-/// The reason of a YAML error without the quotation of the source and without the position, which
-/// are not for a file with secrets and said elsewhere.
-fn plain_reason(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.split(" at line ").next().unwrap_or(line).trim_end_matches('.').to_owned()
-}
-
-/// Blanks what stands in double quotes: serde quotes values there, and names in backticks.
-fn without_values(text: &str) -> String {
-    text.split('"')
-        .enumerate()
-        .map(|(index, part)| if index % 2 == 0 { part } else { "\"…\"" })
-        .collect()
-}
-
-/// client-go refuses a file in which a name occurs twice (clientcmd/api/v1/conversion.go).
-fn duplicate(config: &file::Kubeconfig) -> Option<String> {
-    fn twice<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
-        let mut seen = BTreeSet::new();
-        names.into_iter().find(|name| !seen.insert(name.as_str())).map(String::as_str)
-    }
-    let clusters = twice(config.clusters.iter().map(|named| &named.name));
-    let users = twice(config.auth_infos.iter().map(|named| &named.name));
-    let contexts = twice(config.contexts.iter().map(|named| &named.name));
-    [("cluster", clusters), ("user", users), ("context", contexts)]
-        .into_iter()
-        .find_map(|(what, name)| Some(format!("it has the {what} `{}` twice", name?)))
 }

@@ -33,6 +33,4 @@ pub use proxy::ProxyVariables;
 pub use resources::ResourceId;
 pub use rights::Access;
 
-/// The one field manager of every object that the plugin applies, on every cluster and from every
-/// command, so that a field dropped from an object is dropped from the cluster too.
-pub const FIELD_MANAGER: &str = "kubectl-multimesh";
+pub use crate::plan::object::FIELD_MANAGER;

@@ -99,16 +99,21 @@ impl Cluster {
         if how.dry_run {
             query.push_str("&dryRun=All");
         }
-        let mut object = object.clone();
-        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-            // An API server refuses them (kubernetes/kubernetes#81453).
-            metadata.remove("managedFields");
-        }
+        let body = if object.pointer("/metadata/managedFields").is_some() {
+            let mut object = object.clone();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                // An API server refuses them (kubernetes/kubernetes#81453).
+                metadata.remove("managedFields");
+            }
+            object.to_string()
+        } else {
+            object.to_string()
+        };
         let mut ask = Ask::get("apply", id.to_string(), self.path(&id, &resource)? + &query);
         ask.kind = Some((id.api_version, id.kind));
         ask.method = Method::PATCH;
         ask.content_type = "application/apply-patch+yaml";
-        ask.body = object.to_string().into_bytes();
+        ask.body = body.into_bytes();
         self.ask_json(&ask).await
     }
 
@@ -141,6 +146,8 @@ impl Cluster {
         ask.method = Method::PATCH;
         ask.content_type = "application/merge-patch+json";
         ask.body = patch.to_string().into_bytes();
+        // Somebody else's change does not go away by trying again.
+        ask.repeatable = patch.pointer("/metadata/resourceVersion").is_none();
         self.ask_json(&ask).await
     }
 
@@ -149,6 +156,30 @@ impl Cluster {
         &self,
         id: &ResourceId,
         uid: Option<&str>,
+        propagation: Propagation,
+    ) -> Result<Deletion, Error> {
+        let precondition = uid.map_or(Value::Null, |uid| json!({"uid": uid}));
+        self.delete_if(id, precondition, propagation).await
+    }
+
+    /// Deletes this very object as long as nobody has changed it: [`Deletion::Replaced`] otherwise.
+    ///
+    /// # Errors
+    /// [`Error::InvalidObject`] for an object that was not read from a cluster.
+    pub async fn delete_unchanged(&self, object: &Value) -> Result<Deletion, Error> {
+        let text = |key: &str| object["metadata"][key].as_str().filter(|text| !text.is_empty());
+        let known = ResourceId::of(object).zip(text("uid")).zip(text("resourceVersion"));
+        let Some(((id, uid), version)) = known else {
+            return Err(self.invalid("an object".to_owned(), "it lacks what identifies it"));
+        };
+        let precondition = json!({"uid": uid, "resourceVersion": version});
+        self.delete_if(&id, precondition, Propagation::Background).await
+    }
+
+    async fn delete_if(
+        &self,
+        id: &ResourceId,
+        precondition: Value,
         propagation: Propagation,
     ) -> Result<Deletion, Error> {
         let Some(resource) = self.resource(&id.api_version, &id.kind).await? else {
@@ -162,8 +193,8 @@ impl Cluster {
         let mut options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy,
         });
-        if let Some(uid) = uid {
-            options["preconditions"] = json!({"uid": uid});
+        if !precondition.is_null() {
+            options["preconditions"] = precondition;
         }
         let mut ask = Ask::get("delete", id.to_string(), self.path(id, &resource)?);
         ask.method = Method::DELETE;

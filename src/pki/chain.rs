@@ -12,6 +12,10 @@ use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
 use super::inspect::Certificate;
 use super::{CannotSign, Error};
 
+/// The most signatures that are checked for one chain, as in Go's `crypto/x509`
+/// (`maxChainSignatureChecks`).
+const MAX_SIGNATURES: usize = 100;
+
 /// Fails unless `ca` can sign workload certificates that verify up to one of `anchors`, with
 /// `intermediates` at hand in between. Where several paths fail, the error is that of the first.
 pub(super) fn check(
@@ -21,6 +25,11 @@ pub(super) fn check(
     now: Timestamp,
 ) -> Result<(), Error> {
     check_signer(ca, 0, now)?;
+    let trusted = anchors.iter().map(|issuer| (issuer, true));
+    let issuers = trusted
+        .chain(intermediates.iter().map(|issuer| (issuer, false)))
+        .map(|(issuer, trusted)| Ok((issuer, issuer.parsed()?, trusted)))
+        .collect::<Result<Vec<_>, Error>>()?;
     let mut problem = None;
     // Breadth first: every certificate is reached by its shortest path, which path lengths allow
     // soonest.
@@ -28,24 +37,26 @@ pub(super) fn check(
     let mut next = 0;
     let mut level_end = seen.len();
     let mut below = 1;
+    let mut signatures = 0;
     while let Some(child) = seen.get(next).copied() {
         let parsed = child.parsed()?;
         let mut named = false;
-        let candidates = anchors.iter().map(|issuer| (issuer, true));
-        for (issuer, trusted) in
-            candidates.chain(intermediates.iter().map(|issuer| (issuer, false)))
-        {
-            if issuer.parsed()?.subject().as_raw() != parsed.issuer().as_raw() {
+        for (issuer, issuer_parsed, trusted) in &issuers {
+            if issuer_parsed.subject().as_raw() != parsed.issuer().as_raw() {
                 continue;
             }
             named = true;
-            if !trusted && seen.contains(&issuer) {
+            if !trusted && seen.contains(issuer) {
                 continue;
             }
-            let checked = check_signature(child, &parsed, issuer)
+            if signatures == MAX_SIGNATURES {
+                return Err(Error::EndlessChain { subject: ca.subject.clone() });
+            }
+            signatures += 1;
+            let checked = check_signature(child, &parsed, issuer_parsed)
                 .and_then(|()| check_signer(issuer, below, now));
             match checked {
-                Ok(()) if trusted => return Ok(()),
+                Ok(()) if *trusted => return Ok(()),
                 Ok(()) => seen.push(issuer),
                 Err(error) => {
                     problem.get_or_insert(error);
@@ -103,15 +114,14 @@ pub(super) fn check_signer(
 fn check_signature(
     child: &Certificate,
     parsed: &X509Certificate<'_>,
-    issuer: &Certificate,
+    issuer: &X509Certificate<'_>,
 ) -> Result<(), Error> {
     let unacceptable = || Error::SignatureAlgorithm { subject: child.subject.clone() };
     let algorithm = &parsed.signature_algorithm.algorithm;
     if *algorithm == OID_PKCS1_SHA1WITHRSA || *algorithm == OID_SHA1_WITH_RSA {
         return Err(unacceptable());
     }
-    let issuer_parsed = issuer.parsed()?;
-    parsed.verify_signature(Some(issuer_parsed.public_key())).map_err(|error| match error {
+    parsed.verify_signature(Some(issuer.public_key())).map_err(|error| match error {
         X509Error::SignatureUnsupportedAlgorithm => unacceptable(),
         _ => Error::BadSignature { subject: child.subject.clone(), issuer: child.issuer.clone() },
     })
@@ -206,6 +216,16 @@ mod tests {
         let leaf = ca("leaf", Some(&one), |_| {}).certificate;
         let anchors = of(&[&ca("root", None, |_| {})]);
         check(&leaf, &circle, &anchors, at("2026-06-01T00:00:00Z")).unwrap_err();
+    }
+
+    #[test]
+    fn a_crowd_of_issuers_of_one_name_ends_soon() {
+        let crowd: Vec<Ca> = (0..300).map(|_| ca("root", None, |_| {})).collect();
+        let crowd: Vec<&Ca> = crowd.iter().collect();
+        let leaf = ca("leaf", Some(&ca("root", None, |_| {})), |_| {});
+        let error = verify(&leaf, &crowd, &crowd).unwrap_err();
+        assert!(matches!(error, Error::EndlessChain { .. }), "{error}");
+        verify(&leaf, &[], &crowd[..50]).unwrap_err();
     }
 
     #[test]

@@ -14,6 +14,9 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 use super::Error;
 use crate::hex::hex;
 
+/// The most characters of a name that are shown.
+const LONGEST_NAME: usize = 300;
+
 /// What is worth knowing of an X.509 certificate. Two are equal when they are the same certificate.
 #[derive(Debug, Clone)]
 pub struct Certificate {
@@ -158,7 +161,7 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
         Ok(([], certificate)) => return Ok(certificate),
         Ok(_) => "something follows after its end".to_owned(),
         Err(nom::Err::Incomplete(_)) => "it is cut short".to_owned(),
-        Err(nom::Err::Error(error) | nom::Err::Failure(error)) => error.to_string(),
+        Err(nom::Err::Error(error) | nom::Err::Failure(error)) => printable(&error.to_string()),
     };
     Err(Error::BadCertificate { detail })
 }
@@ -169,9 +172,19 @@ fn timestamp(time: ASN1Time) -> Result<Timestamp, Error> {
     })
 }
 
+/// A name as text for a terminal, which must not act upon what a stranger's certificate holds.
 fn name(name: &X509Name<'_>) -> String {
-    let text = name.to_string();
+    let text = printable(&name.to_string());
     if text.is_empty() { "(no name)".to_owned() } else { text }
+}
+
+/// At most [`LONGEST_NAME`] characters, without control characters.
+fn printable(text: &str) -> String {
+    let shown = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    match text.chars().nth(LONGEST_NAME) {
+        None => shown.collect(),
+        Some(_) => shown.take(LONGEST_NAME - 3).chain("...".chars()).collect(),
+    }
 }
 
 /// The text of a name's part, in any of the string types that certificates use.
@@ -284,6 +297,18 @@ mod tests {
             let error = Certificate::all_from_pem(text).unwrap_err();
             assert!(matches!(error, Error::BadCertificate { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn a_name_is_shown_short_and_without_what_a_terminal_acts_upon() {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let name = format!("\u{1b}[31m{}", "x".repeat(900));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = Certificate::from_pem(&params.self_signed(&key).unwrap().pem()).unwrap();
+        assert!(certificate.subject.starts_with("CN=\u{fffd}[31mxx"), "{}", certificate.subject);
+        assert_eq!(certificate.subject.chars().count(), LONGEST_NAME);
     }
 
     #[test]

@@ -214,6 +214,15 @@ pub enum Error {
         /// The name of its issuer.
         issuer: String,
     },
+    /// So many certificates bear the issuer's name that the search for the right one was given up.
+    #[error(
+        "the certificate `{subject}` has too many possible issuers: over 100 signatures would \
+         have to be checked"
+    )]
+    EndlessChain {
+        /// Its subject.
+        subject: String,
+    },
     /// The signature uses SHA-1 or an algorithm that cannot be checked here.
     #[error(
         "the certificate `{subject}` is signed with an algorithm that is not accepted: \

@@ -1,11 +1,11 @@
 //! What an apply writes to one cluster.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::compare::{is_current, yield_to_istiod};
+use super::compare::{is_current, is_webhook_configuration, yield_to_istiod};
 use super::object::Key;
 use super::order::Step;
 
@@ -31,7 +31,7 @@ pub struct Change {
     /// When it happens.
     pub step: Step,
     /// The object to send.
-    pub object: Value,
+    pub object: Arc<Value>,
     /// The object as it is; none where it is created.
     pub before: Option<Value>,
 }
@@ -45,18 +45,24 @@ impl Change {
 
 /// Finds what has to be written so that every desired object is live. Objects that are as they
 /// should be cause no change.
-pub fn changes(desired: Vec<Value>, live: &BTreeMap<Key, Value>) -> Vec<Change> {
-    desired.into_iter().filter_map(|object| change(object, live)).collect()
+pub fn changes<'a>(
+    desired: &[Arc<Value>],
+    live: impl Fn(&Key) -> Option<&'a Value>,
+) -> Vec<Change> {
+    desired.iter().filter_map(|object| change(object, live(&Key::of(object)))).collect()
 }
 
 /// The change that one desired object needs, if any.
-pub fn change(mut object: Value, live: &BTreeMap<Key, Value>) -> Option<Change> {
-    let step = Step::of(&object);
-    match live.get(&Key::of(&object)) {
+pub fn change(object: &Arc<Value>, live: Option<&Value>) -> Option<Change> {
+    let step = Step::of(object);
+    let mut object = Arc::clone(object);
+    match live {
         None => Some(Change { verb: Verb::Create, step, object, before: None }),
         Some(live) if is_current(&object, live) => None,
         Some(live) => {
-            yield_to_istiod(&mut object);
+            if is_webhook_configuration(&object) {
+                yield_to_istiod(Arc::make_mut(&mut object));
+            }
             Some(Change { verb: Verb::Update, step, object, before: Some(live.clone()) })
         }
     }
@@ -67,6 +73,7 @@ mod tests {
     use super::*;
     use crate::plan::object::mark;
     use serde_json::json;
+    use std::collections::BTreeMap;
 
     fn object(name: &str, value: &str) -> Value {
         let mut object = json!({ "apiVersion": "v1", "kind": "ConfigMap",
@@ -80,7 +87,8 @@ mod tests {
         let live: BTreeMap<Key, Value> =
             [object("same", "1"), object("old", "1")].map(|o| (Key::of(&o), o)).into();
         let desired = vec![object("same", "1"), object("old", "2"), object("new", "1")];
-        let changes = changes(desired, &live);
+        let desired: Vec<Arc<Value>> = desired.into_iter().map(Arc::new).collect();
+        let changes = changes(&desired, |key| live.get(key));
         let seen: Vec<_> = changes.iter().map(|c| (c.verb, c.key().name)).collect();
         assert_eq!(seen, [(Verb::Update, "old".to_owned()), (Verb::Create, "new".to_owned())]);
     }

@@ -2,12 +2,40 @@
 
 use serde_json::Value;
 
-use super::object::{DIGEST, annotation};
+use super::object::{DIGEST, FIELD_MANAGER, annotation};
 
 /// Whether the live object needs no write: it was applied from exactly this content, and nobody
-/// changed since what that content says.
+/// changed since what that content says. Of a live object that was read without its content, the
+/// record of who wrote what is enough to tell.
 pub fn is_current(desired: &Value, live: &Value) -> bool {
-    annotation(desired, DIGEST) == annotation(live, DIGEST) && holds(desired, live)
+    if annotation(desired, DIGEST) != annotation(live, DIGEST) {
+        return false;
+    }
+    if desired.get("spec").is_some() && live.get("spec").is_none() {
+        return contains(&desired["metadata"], &live["metadata"])
+            && our_fields(live).is_some_and(|fields| owns(&fields["f:spec"], &desired["spec"]));
+    }
+    holds(desired, live)
+}
+
+/// The fields of an object that are as an apply of the tool set them
+/// (k8s.io/apimachinery: `pkg/apis/meta/v1`, `ManagedFieldsEntry`).
+fn our_fields(live: &Value) -> Option<&Value> {
+    let mut entries = live.pointer("/metadata/managedFields")?.as_array()?.iter();
+    entries
+        .find(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply")?
+        .get("fieldsV1")
+}
+
+/// Whether everything that `desired` says is among these fields: who changes one takes it over.
+fn owns(fields: &Value, desired: &Value) -> bool {
+    let Some(desired) = desired.as_object() else { return !fields.is_null() };
+    desired.iter().filter(|(_, value)| !is_zero(value)).all(|(key, value)| {
+        let field = &fields[format!("f:{key}")];
+        // What is set as a whole has nothing below it.
+        let whole = field.as_object().is_none_or(serde_json::Map::is_empty);
+        if value.is_object() && !whole { owns(field, value) } else { !field.is_null() }
+    })
 }
 
 /// Prepares an object for sending where a live one exists: leaves out the fields that istiod took
@@ -26,7 +54,8 @@ pub fn yield_to_istiod(desired: &mut Value) {
     }
 }
 
-fn is_webhook_configuration(object: &Value) -> bool {
+/// Whether istiod has a say in the object.
+pub fn is_webhook_configuration(object: &Value) -> bool {
     object["kind"].as_str().is_some_and(|kind| kind.ends_with("WebhookConfiguration"))
 }
 
@@ -177,6 +206,34 @@ mod tests {
         assert!(holds(&desired, &live));
         yield_to_istiod(&mut desired);
         assert_eq!(desired["webhooks"][0], json!({ "name": "v", "clientConfig": {} }));
+    }
+
+    #[test]
+    fn who_wrote_what_is_enough_without_the_content() {
+        let mut desired = json!({ "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition", "metadata": { "name": "d" },
+            "spec": { "group": "g", "names": { "kind": "K", "plural": "ks" }, "versions": [{ "name": "v1" }] } });
+        mark(&mut desired, "set");
+        let live = |versions_by: &str| {
+            let mut ours = json!({ "f:group": {}, "f:names": { "f:kind": {}, "f:plural": {} } });
+            let mut entries = vec![];
+            if versions_by == FIELD_MANAGER {
+                ours["f:versions"] = json!({});
+            } else {
+                entries.push(json!({ "manager": versions_by, "operation": "Update",
+                    "fieldsV1": { "f:spec": { "f:versions": {} } } }));
+            }
+            entries.push(json!({ "manager": FIELD_MANAGER, "operation": "Apply",
+                "fieldsV1": { "f:spec": ours } }));
+            json!({ "apiVersion": desired["apiVersion"], "kind": desired["kind"], "metadata": {
+                "name": "d", "labels": desired["metadata"]["labels"],
+                "annotations": desired["metadata"]["annotations"], "managedFields": entries } })
+        };
+        assert!(is_current(&desired, &live(FIELD_MANAGER)));
+        assert!(!is_current(&desired, &live("kubectl-edit")));
+        let mut unlabelled = live(FIELD_MANAGER);
+        unlabelled["metadata"]["labels"] = json!({});
+        assert!(!is_current(&desired, &unlabelled));
     }
 
     #[test]

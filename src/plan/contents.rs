@@ -33,7 +33,7 @@ fn keepers<'a>(objects: &'a [Value], set_id: &str, goes: &BTreeSet<Key>) -> BTre
         let key = Key::of(object);
         is_ours(object, set_id)
             || goes.contains(&key)
-            || key.name == PARENT && key.kind == "ConfigMap"
+            || key.name == PARENT && matches!(key.kind.as_str(), "ConfigMap" | "Lease")
             || is_kubernetes_own(object, &key)
     };
     let mut gone: BTreeSet<&str> =
@@ -179,6 +179,7 @@ mod tests {
             object("v1", "ConfigMap", "kube-root-ca.crt"),
             object("v1", "ServiceAccount", "default"),
             object("v1", "ConfigMap", PARENT),
+            object("coordination.k8s.io/v1", "Lease", PARENT),
         ];
         assert_eq!(found(&objects), [""; 0]);
     }

@@ -1,6 +1,7 @@
 //! All objects that a cluster of the mesh should hold, but for the remote secrets.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -45,31 +46,81 @@ pub struct Place<'a> {
     pub own_namespace: bool,
 }
 
+/// What istioctl rendered for clusters that share a base; the objects that are the same in all of
+/// them are made ready once, as they are large.
+#[derive(Debug, Default)]
+pub struct Rendering(Vec<Rendered>);
+
+#[derive(Debug)]
+enum Rendered {
+    /// Marked as a member of the apply set already.
+    Same(Arc<Value>),
+    /// With placeholders.
+    Personal(Value),
+}
+
+impl Rendering {
+    /// Sorts out what differs from cluster to cluster; `namespace` is the control plane's.
+    pub fn new(objects: Vec<Value>, namespace: &str) -> Self {
+        let id = object::set_id(namespace);
+        let sort = |mut object: Value| {
+            if object["kind"] == "Namespace" || manifest::is_personal(&object) {
+                return Rendered::Personal(object);
+            }
+            select_whatever_network(&mut object);
+            object::mark(&mut object, &id);
+            Rendered::Same(Arc::new(object))
+        };
+        Self(objects.into_iter().map(sort).collect())
+    }
+
+    /// The objects, those with placeholders as well.
+    fn objects(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().map(|rendered| match rendered {
+            Rendered::Same(object) => object,
+            Rendered::Personal(object) => object,
+        })
+    }
+}
+
 /// Builds the objects, marked as members of the cluster's apply set. `rendered` still has
 /// istioctl's placeholders; `cacerts` is left out where somebody else's is kept.
-pub fn desired(place: &Place<'_>, rendered: &[Value], cacerts: Option<&Cacerts>) -> Vec<Value> {
-    let mut objects = vec![namespace(place)];
-    objects.extend(cacerts.map(|cacerts| cacerts_secret(place, cacerts)));
-    objects.extend(manifest::personalize(rendered, place.cluster, place.network));
-    objects.iter_mut().for_each(select_whatever_network);
-    if place.own_address {
-        hide_service(&mut objects);
-    }
-    if place.joined {
-        objects.extend(reader(place, rendered));
-    }
-    if place.gateway {
-        objects.push(cross_network_gateway(place));
-    }
+pub fn desired(
+    place: &Place<'_>,
+    rendering: &Rendering,
+    cacerts: Option<&Cacerts>,
+) -> Vec<Arc<Value>> {
     let id = object::set_id(place.namespace);
-    for object in &mut objects {
+    let marked = |mut object: Value| {
         // A namespace of somebody else gets the network label and stays theirs.
         if place.own_namespace || object["kind"] != "Namespace" {
-            object::mark(object, &id);
+            object::mark(&mut object, &id);
         }
+        Arc::new(object)
+    };
+    let mut objects = vec![marked(namespace(place))];
+    objects.extend(cacerts.map(|cacerts| marked(cacerts_secret(place, cacerts))));
+    objects.extend(rendering.0.iter().map(|rendered| match rendered {
+        Rendered::Same(object) => Arc::clone(object),
+        Rendered::Personal(object) => marked(personal(place, object)),
+    }));
+    if place.joined {
+        objects.extend(reader(place, rendering).into_iter().map(marked));
     }
-    objects.insert(1, parent(place, &id, &objects));
+    if place.gateway {
+        objects.push(marked(cross_network_gateway(place)));
+    }
+    objects.insert(1, Arc::new(parent(place, &id, &objects)));
     objects
+}
+
+fn personal(place: &Place<'_>, rendered: &Value) -> Value {
+    let mut object = manifest::personalize(rendered, place.cluster, place.network);
+    select_whatever_network(&mut object);
+    if place.own_address && object["kind"] == "Service" && object["metadata"]["name"] == GATEWAY {
+        hide_service(&mut object);
+    }
+    object
 }
 
 /// Takes the network out of what an object selects pods by. A Deployment can never select others
@@ -86,11 +137,8 @@ fn select_whatever_network(object: &mut Value) {
 
 /// Takes the network off the gateway's Service, so that istiod does not use its address beside
 /// the one that the topology gives.
-fn hide_service(objects: &mut [Value]) {
-    let mut services = objects.iter_mut().filter(|o| o["kind"] == "Service");
-    if let Some(service) = services.find(|o| o["metadata"]["name"] == GATEWAY)
-        && let Some(labels) = service["metadata"]["labels"].as_object_mut()
-    {
+fn hide_service(service: &mut Value) {
+    if let Some(labels) = service["metadata"]["labels"].as_object_mut() {
         labels.remove(NETWORK_LABEL);
     }
 }
@@ -104,7 +152,7 @@ fn namespace(place: &Place<'_>) -> Value {
 }
 
 /// The apply set's parent, which also tells a colleague's laptop what this cluster is.
-fn parent(place: &Place<'_>, id: &str, members: &[Value]) -> Value {
+fn parent(place: &Place<'_>, id: &str, members: &[Arc<Value>]) -> Value {
     let mut kinds: BTreeSet<String> = members.iter().map(|m| Key::of(m).group_kind()).collect();
     // Links come and go without the parent being written again.
     kinds.insert("Secret".to_owned());
@@ -163,9 +211,10 @@ fn cacerts_secret(place: &Place<'_>, cacerts: &Cacerts) -> Value {
 
 /// The account as which peers read this cluster, where the rendered charts do not bring it, and
 /// the Secret that its token is put into.
-fn reader(place: &Place<'_>, rendered: &[Value]) -> Vec<Value> {
+fn reader(place: &Place<'_>, rendering: &Rendering) -> Vec<Value> {
     let mut objects = Vec::new();
-    if let Some(role) = reader_role(rendered).filter(|_| !brings_account(rendered, place.reader)) {
+    if let Some(role) = reader_role(rendering).filter(|_| !brings_account(rendering, place.reader))
+    {
         objects.push(json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
@@ -202,13 +251,13 @@ fn reader(place: &Place<'_>, rendered: &[Value]) -> Vec<Value> {
 
 /// The reader's ClusterRole, whose name carries the revision and the namespace. An existing
 /// control plane is not rendered: its reader is there already.
-fn reader_role(rendered: &[Value]) -> Option<&str> {
-    let mut roles = rendered.iter().filter(|o| o["kind"] == "ClusterRole");
+fn reader_role(rendering: &Rendering) -> Option<&str> {
+    let mut roles = rendering.objects().filter(|o| o["kind"] == "ClusterRole");
     roles.find_map(|o| o["metadata"]["name"].as_str().filter(|n| n.starts_with(READER_ROLE)))
 }
 
-fn brings_account(rendered: &[Value], name: &str) -> bool {
-    rendered.iter().any(|o| o["kind"] == "ServiceAccount" && o["metadata"]["name"] == name)
+fn brings_account(rendering: &Rendering, name: &str) -> bool {
+    rendering.objects().any(|o| o["kind"] == "ServiceAccount" && o["metadata"]["name"] == name)
 }
 
 fn cross_network_gateway(place: &Place<'_>) -> Value {
@@ -247,6 +296,10 @@ mod tests {
         }
     }
 
+    fn rendering(objects: Vec<Value>) -> Rendering {
+        Rendering::new(objects, "istio-system")
+    }
+
     fn rendered() -> Vec<Value> {
         vec![json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -255,13 +308,13 @@ mod tests {
         })]
     }
 
-    fn names(objects: &[Value]) -> Vec<String> {
+    fn names(objects: &[Arc<Value>]) -> Vec<String> {
         objects.iter().map(|o| Key::of(o).to_string()).collect()
     }
 
     #[test]
     fn a_cluster_gets_all_that_links_and_networks_need() {
-        let objects = desired(&place(true, true), &rendered(), None);
+        let objects = desired(&place(true, true), &rendering(rendered()), None);
         assert_eq!(
             names(&objects),
             [
@@ -286,7 +339,7 @@ mod tests {
     #[test]
     fn a_namespace_of_somebody_else_stays_theirs() {
         let id = set_id("istio-system");
-        let objects = desired(&place(false, false), &rendered(), None);
+        let objects = desired(&place(false, false), &rendering(rendered()), None);
         assert!(!is_ours(&objects[0], &id));
         assert!(objects[2..].iter().all(|o| is_ours(o, &id)));
         assert!(!names(&objects).iter().any(|n| n.contains("cross-network")));
@@ -299,9 +352,11 @@ mod tests {
             json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": kind },
                 "spec": { "selector": selector } })
         };
-        let rendered =
-            [object("Service", &labels), object("Deployment", &json!({ "matchLabels": labels }))];
-        let objects = desired(&place(true, true), &rendered, None);
+        let rendered = vec![
+            object("Service", &labels),
+            object("Deployment", &json!({ "matchLabels": labels })),
+        ];
+        let objects = desired(&place(true, true), &rendering(rendered), None);
         let selector =
             |kind: &str| &objects.iter().find(|o| o["kind"] == kind).unwrap()["spec"]["selector"];
         assert_eq!(selector("Service"), &json!({ "app": "gateway" }));
@@ -313,7 +368,7 @@ mod tests {
         let mut rendered = rendered();
         rendered.push(json!({ "apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": { "name": "reader", "namespace": "istio-system" } }));
-        let objects = desired(&place(false, true), &rendered, None);
+        let objects = desired(&place(false, true), &rendering(rendered), None);
         let accounts = objects.iter().filter(|o| o["kind"] == "ServiceAccount").count();
         assert_eq!(accounts, 1);
     }

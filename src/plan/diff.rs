@@ -9,7 +9,7 @@ use similar::{ChangeTag, DiffOp, TextDiff};
 
 use super::noise;
 use super::object::{DIGEST, annotation};
-use super::outline::{ObjectChange, Verb};
+use super::outline::{Changes, ObjectChange, Verb};
 use super::overlay::{is_answer, overlay};
 use super::redact::Redactor;
 
@@ -34,21 +34,26 @@ pub enum Extent {
 pub enum Diff {
     /// Lines of a unified diff, hunks among them, without the names of files.
     Lines(Vec<String>),
-    /// So many lines come or go.
-    Folded(usize),
+    /// So many lines come or go; none where they were not read.
+    Folded(Option<usize>),
     /// Nothing but the record of what was applied.
     Record,
     /// Nothing that people would look at.
     Nothing,
-    /// It is not known yet, as it holds a token that is not made yet.
-    Later,
+    /// Its content is made only when it is applied.
+    Pending,
 }
 
-/// The differences between an object as it is and as it would be.
-pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
+/// The differences between an object as it is and as it would be, among the changes of its cluster.
+pub fn diff(changes: &Changes, change: &ObjectChange, extent: Extent) -> Diff {
+    if changes.is_pending(change) { Diff::Pending } else { compare(change, extent) }
+}
+
+fn compare(change: &ObjectChange, extent: Extent) -> Diff {
     let redactor = Redactor::of(change);
     let yaml = |object: &Value| yaml(redactor.object(object));
     match (&change.before, &change.after) {
+        (Some(before), _) if is_unread(change, before) => Diff::Folded(None),
         (Some(before), Some(after)) => {
             let old = yaml(before);
             let new = if is_answer(after) { yaml(after) } else { yaml(&overlay(after, before)) };
@@ -64,8 +69,13 @@ pub fn diff(change: &ObjectChange, extent: Extent) -> Diff {
         (Some(before), None) if change.verb == Verb::Prune => {
             whole(change, '-', &yaml(before), extent)
         }
-        (_, None) => Diff::Later,
+        (_, None) => Diff::Pending,
     }
+}
+
+/// Whether an object was listed by its metadata alone, as definitions are.
+fn is_unread(change: &ObjectChange, before: &Value) -> bool {
+    change.key.kind == DEFINITION && before.get("spec").is_none()
 }
 
 /// All lines of an object that comes or goes.
@@ -73,7 +83,7 @@ fn whole(change: &ObjectChange, sign: char, yaml: &str, extent: Extent) -> Diff 
     let lines = yaml.lines().count();
     let is_long = lines > LONG || change.key.kind == DEFINITION;
     if extent == Extent::Folded && is_long {
-        return Diff::Folded(lines);
+        return Diff::Folded(Some(lines));
     }
     Diff::Lines(yaml.lines().map(|line| format!("{sign}{line}")).collect())
 }
@@ -82,12 +92,13 @@ impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lines(lines) => f.write_str(&lines.join("\n")),
-            Self::Folded(lines) => write!(f, "{lines} lines, not shown"),
+            Self::Folded(Some(lines)) => write!(f, "{lines} lines, not shown"),
+            Self::Folded(None) => f.write_str("not shown"),
             Self::Record => {
                 write!(f, "only the record of what was applied changes (annotation `{DIGEST}`)")
             }
             Self::Nothing => f.write_str("no field changes"),
-            Self::Later => f.write_str("its token is not made yet"),
+            Self::Pending => f.write_str("its content is made by the apply"),
         }
     }
 }

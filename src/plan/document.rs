@@ -131,8 +131,8 @@ pub enum DiffNote {
     RecordOnly,
     /// Nothing that people would look at changes.
     NoFields,
-    /// It holds a token that is not made yet.
-    TokenPending,
+    /// Its content is made only when it is applied.
+    Pending,
 }
 
 /// An object by its name.
@@ -244,10 +244,11 @@ impl ClusterPlan {
             hints: Vec::new(),
         };
         match &outline.standing {
-            Standing::Member(Changes { certificate, objects, unchanged }) => {
-                plan.certificate = *certificate;
-                plan.objects = sorted(objects.iter().map(ObjectPlan::of), |o| o.object.clone());
-                plan.unchanged = *unchanged;
+            Standing::Member(changes) => {
+                let objects = changes.objects.iter().map(|object| ObjectPlan::of(changes, object));
+                plan.certificate = changes.certificate;
+                plan.objects = sorted(objects, |object| object.object.clone());
+                plan.unchanged = changes.unchanged;
             }
             Standing::Leaver(leaving) => {
                 plan.standing = ClusterStanding::Leaver;
@@ -264,14 +265,14 @@ impl ClusterPlan {
 }
 
 impl ObjectPlan {
-    fn of(change: &ObjectChange) -> Self {
-        let shown = diff(change, Extent::Folded);
+    fn of(changes: &Changes, change: &ObjectChange) -> Self {
+        let shown = diff(changes, change, Extent::Folded);
         let note = match shown {
             Diff::Lines(_) => None,
             Diff::Folded(_) => Some(DiffNote::Folded),
             Diff::Record => Some(DiffNote::RecordOnly),
             Diff::Nothing => Some(DiffNote::NoFields),
-            Diff::Later => Some(DiffNote::TokenPending),
+            Diff::Pending => Some(DiffNote::Pending),
         };
         Self {
             verb: change.verb,

@@ -7,6 +7,7 @@ pub mod contents;
 pub mod desired;
 pub mod diff;
 pub mod document;
+pub mod lease;
 pub mod leftover;
 mod noise;
 pub mod object;

@@ -11,6 +11,9 @@ use crate::hex::hex;
 
 /// The name of the apply set's parent, a ConfigMap in the namespace of the control plane.
 pub const PARENT: &str = "kubectl-multimesh";
+/// The one field manager of every object that the tool applies, on every cluster and from every
+/// command, so that a field dropped from an object is dropped from the cluster too.
+pub const FIELD_MANAGER: &str = "kubectl-multimesh";
 /// The label of an apply set's members (kubectl: `pkg/cmd/apply/applyset.go`).
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// The label of an apply set's parent.

@@ -1,5 +1,7 @@
 //! What an apply would do to a mesh: data alone, which an apply carries out and which `ui` shows.
 
+use std::sync::Arc;
+
 use std::fmt;
 
 use serde::Serialize;
@@ -92,7 +94,7 @@ pub struct ObjectChange {
     /// The object as it is; none where it is created.
     pub before: Option<Value>,
     /// The object as it would be; none where it is pruned, and for a link whose token is not made yet.
-    pub after: Option<Value>,
+    pub after: Option<Arc<Value>>,
     /// Why the API server would not take it, where it was asked.
     pub refusal: Option<String>,
 }
@@ -138,6 +140,17 @@ impl ClusterOutline {
             }
             Standing::Unknown { .. } => true,
         }
+    }
+}
+
+impl Changes {
+    /// Whether the content of an object is made only when it is applied. A look at the mesh issues
+    /// an intermediate CA too, but another one each time.
+    pub fn is_pending(&self, object: &ObjectChange) -> bool {
+        let issued =
+            matches!(self.certificate, Some(CertificateChange::Issue | CertificateChange::Renew));
+        let is_cacerts = object.key.kind == "Secret" && object.key.name == "cacerts";
+        issued && is_cacerts && object.verb != Verb::Prune
     }
 }
 

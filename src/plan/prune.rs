@@ -1,6 +1,7 @@
 //! What earlier applies made and the present input no longer wants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -26,10 +27,10 @@ pub struct Prune {
 /// cluster trusts: only a teardown takes those away.
 pub fn prunes(
     live: &BTreeMap<Key, Value>,
-    desired: &[Value],
+    desired: &[Arc<Value>],
     linked: &BTreeSet<&str>,
 ) -> Vec<Prune> {
-    let wanted: BTreeSet<Key> = desired.iter().map(Key::of).collect();
+    let wanted: BTreeSet<Key> = desired.iter().map(|object| Key::of(object)).collect();
     let mut prunes: Vec<Prune> = live
         .iter()
         .filter(|(key, object)| !wanted.contains(*key) && may_go(key, object))
@@ -93,7 +94,8 @@ mod tests {
     fn pruned(live: Vec<Value>, desired: &[Value], linked: &[&str]) -> Vec<String> {
         let live = live.into_iter().map(|object| (Key::of(&object), object)).collect();
         let linked = linked.iter().copied().collect();
-        prunes(&live, desired, &linked).into_iter().map(|p| p.target.key.name).collect()
+        let desired: Vec<Arc<Value>> = desired.iter().cloned().map(Arc::new).collect();
+        prunes(&live, &desired, &linked).into_iter().map(|p| p.target.key.name).collect()
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl<'a> Redactor<'a> {
     /// For one change. A value of the object as it is stays secret in the object as it would be.
     pub fn of(change: &'a ObjectChange) -> Self {
         let kind = change.key.kind.as_str();
-        let objects = change.before.iter().chain(&change.after);
+        let objects = change.before.iter().chain(change.after.as_deref());
         let mut sought: Vec<Sought> = objects.filter(|_| kind == SECRET).flat_map(values).collect();
         // A value may be a part of another one.
         sought.sort_by_key(|sought| std::cmp::Reverse(sought.text.len()));
@@ -177,7 +177,7 @@ mod tests {
             api_version: "v1".into(),
             link: None,
             before: None,
-            after: Some(object),
+            after: Some(std::sync::Arc::new(object)),
             refusal: None,
         }
     }

@@ -15,6 +15,7 @@ mod source;
 pub(crate) mod yaml;
 
 pub use error::Error;
+pub(crate) use label::shortened;
 pub use label::{
     AccountName, ClusterName, ContextName, DEFAULT_NAMESPACE, DEFAULT_NETWORK, DEFAULT_READER,
     MAX_LABEL, MeshId, NameError, NameRule, Namespace, NetworkName,

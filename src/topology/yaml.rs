@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::budget::{Budget, BudgetBreach};
 use serde_saphyr::{
     DuplicateKeyPolicy, Error as Saphyr, Location, MessageFormatter as _, Spanned,
     UserMessageFormatter,
 };
 
+use super::label::shortened;
 use super::source::{Place, mask_credentials};
 
 /// The largest file that is read, in bytes.
@@ -23,8 +24,20 @@ const MAX_VALUES: usize = 250_000;
 /// The deepest nesting of lists and mappings. The reader recurses, and without optimisation it takes
 /// 40 kB of a thread's 2 MB for each level.
 const MAX_DEPTH: usize = 32;
+/// The most text of all values together once aliases are expanded, in bytes.
+const MAX_TEXT: usize = 16 << 20;
 /// The longest line of which an excerpt is of use, in bytes.
 const MAX_EXCERPT: usize = 240;
+
+/// How much a YAML file may ask for, whoever wrote it.
+pub(crate) fn budget() -> Option<Budget> {
+    serde_saphyr::budget! {
+        max_depth: MAX_DEPTH,
+        max_nodes: MAX_VALUES,
+        max_total_scalar_bytes: MAX_TEXT,
+        enforce_alias_anchor_ratio: false,
+    }
+}
 
 /// Why a file is not YAML that this tool reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +53,7 @@ pub enum YamlError {
         hint: Option<&'static str>,
     },
     /// One mapping has a key twice; readers of YAML disagree which of them counts.
-    #[error("{place}: key `{key}` is written twice{}, first in line {}", within(path), first.line)]
+    #[error("{place}: key `{}` is written twice{}, first in line {}", shortened(key), within(path), first.line)]
     Duplicate {
         /// The second one.
         place: Place,
@@ -62,7 +75,11 @@ pub enum YamlError {
 }
 
 fn within(path: &[String]) -> String {
-    if path.is_empty() { String::new() } else { format!(" in `{}`", path.join(".")) }
+    if path.is_empty() {
+        return String::new();
+    }
+    let path: Vec<_> = path.iter().map(|key| shortened(key)).collect();
+    format!(" in `{}`", path.join("."))
 }
 
 impl YamlError {
@@ -191,11 +208,7 @@ impl<'t> Document<'t> {
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
             emit_comments: false,
             with_snippet: false,
-            budget: serde_saphyr::budget! {
-                max_depth: MAX_DEPTH,
-                max_nodes: MAX_VALUES,
-                enforce_alias_anchor_ratio: false,
-            },
+            budget: budget(),
         };
         let node = serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options)
             .map_err(|fault| syntax(&fault, text, file))?;

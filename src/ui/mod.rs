@@ -120,7 +120,7 @@ impl Ui {
 
     /// Prints a failure with its place and hints, to stderr.
     pub fn failure(&self, failure: &Failure) {
-        self.line(&format!("{ERROR}error:{ERROR:#} {}", failure.message));
+        self.line(&format!("{ERROR}error:{ERROR:#} {}", harmless(&failure.message)));
         if let Some(at) = &failure.excerpt {
             let number = at.line.to_string();
             let margin = " ".repeat(number.len());
@@ -131,12 +131,12 @@ impl Ui {
         if let Some(at) = failure.excerpt.as_ref().filter(|at| !at.text.is_empty()) {
             let number = at.line.to_string();
             let margin = " ".repeat(number.len());
-            self.line(&format!("{number} | {}", at.text.replace('\t', " ")));
+            self.line(&format!("{number} | {}", harmless(&at.text)));
             let caret = " ".repeat(at.column.saturating_sub(1));
             self.line(&format!("{margin} | {caret}{ERROR}^{ERROR:#}"));
         }
         for hint in &failure.hints {
-            self.line(&format!("{HINT}hint:{HINT:#} {hint}"));
+            self.line(&format!("{HINT}hint:{HINT:#} {}", harmless(hint)));
         }
     }
 
@@ -152,6 +152,16 @@ impl Ui {
         let read = std::io::stdin().read_line(&mut answer).unwrap_or(0);
         read > 0 && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
     }
+}
+
+/// A text that may repeat what a file or a cluster says, without what a terminal would act upon.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_control() && c != '\n' => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// `1 cluster`, `2 clusters`.

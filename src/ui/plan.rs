@@ -15,7 +15,7 @@ use super::{Tone, count};
 use crate::error::Failure;
 use crate::plan::diff::{self, Diff, Extent};
 use crate::plan::document::{MeshPlan, refusal};
-use crate::plan::outline::{ClusterOutline, ObjectChange, Outline, Standing};
+use crate::plan::outline::{Changes, ClusterOutline, ObjectChange, Outline, Standing};
 
 /// Clusters from which on those that change alike are told together.
 const MANY: usize = 5;
@@ -152,7 +152,7 @@ fn diffs(outline: &Outline, extent: Extent) -> String {
             Standing::Member(changes) => {
                 certificate(&mut text, changes);
                 for object in &changes.objects {
-                    difference(&mut text, object, extent);
+                    difference(&mut text, changes, object, extent);
                 }
             }
             Standing::Leaver(_) | Standing::Unknown { .. } => {
@@ -165,11 +165,11 @@ fn diffs(outline: &Outline, extent: Extent) -> String {
 }
 
 /// What changes in an object, under its name.
-fn difference(text: &mut String, object: &ObjectChange, extent: Extent) {
+fn difference(text: &mut String, changes: &Changes, object: &ObjectChange, extent: Extent) {
     let (sign, tone, verb) = look(object.verb);
     let link = object.link.as_ref().map(|cluster| format!(", the link to {cluster}"));
     let name = format!("{} ({}){}", object.key, object.api_version, link.unwrap_or_default());
-    let (name, lines) = match diff::diff(object, extent) {
+    let (name, lines) = match diff::diff(changes, object, extent) {
         Diff::Lines(lines) => (name, lines),
         note => (format!("{name}: {note}"), Vec::new()),
     };

@@ -1,7 +1,9 @@
 //! Local files that are damaged, locked, on a full device, or secret.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use assert_cmd::Command;
 use base64::Engine as _;
@@ -110,14 +112,46 @@ hint: a mesh ID cannot be changed in place: give each mesh a directory of its ow
 #[test]
 fn a_directory_that_another_run_works_on() {
     let sandbox = shop(&three_contexts(), ONE);
-    let _lock = Lock::acquire(&sandbox.mesh("shop")).unwrap();
+    let _lock = Lock::acquire(&sandbox.mesh("shop"), "apply").unwrap();
     assert_snapshot!(refused(&sandbox, &["apply"]).expect(1).told(), @r#"
 exit 1
-error: `[dir]/home/.config/multimesh/shop` is in use by process [pid], since [time]
-hint: wait for it to end (see `ps -fp [pid]`), then run the same command again
+error: `[dir]/home/.config/multimesh/shop` is in use by process [pid] (`apply`), since [time]
+hint: wait for it to end (see `ps -fp [pid]`), then run the same command again, or give it `--wait-lock 5m`
 "#);
     fs::remove_file(sandbox.mesh("shop").join("base.yaml")).unwrap();
     refused(&sandbox, &["init", "--mesh-id", "shop"]).expect(1);
+}
+
+#[test]
+fn another_run_in_the_directory_is_waited_for() {
+    let sandbox = shop(&three_contexts(), ONE);
+    sandbox.good_istioctl();
+    fs::remove_file(sandbox.mesh("shop").join("base.yaml")).unwrap();
+    for (arguments, code) in [
+        (&["apply", "--wait-lock", "60s"][..], 1),
+        (&["teardown", "--yes", "--wait-lock", "60s"], 1),
+        (&["init", "--mesh-id", "shop", "--wait-lock", "60s"], 0),
+    ] {
+        let lock = Lock::acquire(&sandbox.mesh("shop"), "apply").unwrap();
+        let mut child = std::process::Command::new(BINARY)
+            .env_clear()
+            .envs(sandbox.environment())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let first = lines.next().unwrap();
+        let about = format!("is in use by process {} (`apply`), since ", std::process::id());
+        assert!(first.starts_with("waiting: ") && first.contains(&about), "{first}");
+        drop(lock);
+        let rest = lines.collect::<Vec<_>>().join("\n");
+        // Nobody can be reached, but that is another matter.
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        assert!(!rest.contains("is in use"), "{rest}");
+    }
 }
 
 #[test]

@@ -78,5 +78,5 @@ hint: nothing is half written: run the same command again to finish
         assert!(!name.starts_with(".multimesh-writing-"), "{name} is half written");
     }
     // The lock went with the process.
-    drop(multimesh::files::Lock::acquire(&sandbox.mesh("shop")).unwrap());
+    drop(multimesh::files::Lock::acquire(&sandbox.mesh("shop"), "apply").unwrap());
 }

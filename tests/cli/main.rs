@@ -18,6 +18,7 @@ mod interrupt;
 mod istioctl;
 mod seed;
 mod usage;
+mod wrong_cluster;
 
 use kubeconfig::Kubeconfig;
 use sandbox::{Run, Sandbox};

@@ -31,8 +31,10 @@ Create a mesh directory: topology, base operator, root CA
 Usage: kubectl multimesh init [OPTIONS]
 
 Options:
-      --org <NAME>  The organisation of the root CA [default: Istio] [env: ORG_NAME]
-  -h, --help        Print help
+      --org <NAME>            The organisation of the root CA [default: Istio] [env: ORG_NAME]
+      --wait-lock <DURATION>  How long to wait for another run to end, as in 5m [default: not at
+                              all]
+  -h, --help                  Print help
 
 Global options:
       --kubeconfig <FILE>           Path to the kubeconfig [default: $KUBECONFIG, else

@@ -221,6 +221,34 @@ async fn deletions_name_the_very_object() {
     assert_eq!(server.count(&Method::DELETE, MAP), 2);
 }
 
+#[tokio::test]
+async fn what_somebody_has_changed_meanwhile_is_neither_deleted_nor_patched() {
+    let server = ApiServer::start().await;
+    let cluster = connect(&server.url()).await;
+    let mut read = map();
+    let error = patiently(cluster.delete_unchanged(&read)).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidObject { .. }), "{error:?}");
+    read["metadata"]["uid"] = json!("u1");
+    read["metadata"]["resourceVersion"] = json!("7");
+    server.put(MAP, read.clone());
+    assert_eq!(patiently(cluster.delete_unchanged(&read)).await.unwrap(), Deletion::Deleted);
+    let sent = server.received().pop().unwrap();
+    assert_eq!(sent.body["preconditions"], json!({"uid": "u1", "resourceVersion": "7"}));
+
+    let message = "Operation cannot be fulfilled on ConfigMap \"istio\": Precondition failed: \
+                   ResourceVersion in precondition: 7, ResourceVersion in object meta: 8";
+    server.inject(Method::DELETE, MAP, 9, status(409, "Conflict", message));
+    assert_eq!(patiently(cluster.delete_unchanged(&read)).await.unwrap(), Deletion::Replaced);
+    assert_eq!(server.count(&Method::DELETE, MAP), 2, "it does not go away by trying again");
+
+    let message = "Operation cannot be fulfilled on ConfigMap \"istio\": the object has been modified; \
+                   please apply your changes to the latest version and try again";
+    server.inject(Method::PATCH, MAP, 9, status(409, "Conflict", message));
+    let error = patiently(cluster.patch_merge(&map_id(), &read)).await.unwrap_err();
+    assert!(matches!(error, Error::Changed { .. }), "{error:?}");
+    assert_eq!(server.count(&Method::PATCH, MAP), 1, "it does not go away by trying again");
+}
+
 /// Calls can be made from tasks of their own.
 #[tokio::test]
 async fn calls_are_send() {
@@ -236,6 +264,7 @@ async fn calls_are_send() {
     is_send(&cluster.create(&object, false));
     is_send(&cluster.patch_merge(&id, &object));
     is_send(&cluster.delete(&id, None, Propagation::Orphan));
+    is_send(&cluster.delete_unchanged(&object));
     is_send(&cluster.allowed(&[]));
     is_send(&cluster.get_text("/readyz"));
     is_send(&cluster.exec("a", "b", "c", &["true"]));

@@ -21,19 +21,84 @@ fn two_contexts_of_one_cluster_are_refused() {
     assert!(planes.is_untouched(0));
 }
 
+/// Lets the first context lead to another plane.
+fn lead_to(planes: &mut Planes, index: usize) {
+    let first = planes.clusters[0].context.clone();
+    let cluster = &planes.clusters[index];
+    let text = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+    let moved = planes.home().join("moved");
+    std::fs::write(&moved, text.replace(&cluster.context, &first)).unwrap();
+    planes.user.set_kubeconfig(moved);
+}
+
+fn uid(planes: &Planes, index: usize) -> String {
+    planes.kubectl(index, &["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])
+}
+
+fn intermediate(planes: &Planes, index: usize) -> String {
+    let data = "jsonpath={.data.ca-cert\\.pem}";
+    planes.kubectl(index, &["get", "secret", "cacerts", "-n", "istio-system", "-o", data])
+}
+
 #[test]
-fn a_context_that_points_elsewhere_now_is_refused() {
+fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
     let mut planes = Planes::start(2);
     planes.describe(&[&planes.clusters[0]]);
     planes.apply(&[]).expect(0);
-    let (first, second) = (planes.clusters[0].context.clone(), planes.clusters[1].context.clone());
-    let text = std::fs::read_to_string(planes.clusters[1].kubeconfig()).unwrap();
-    let moved = planes.home().join("moved");
-    std::fs::write(&moved, text.replace(&second, &first)).unwrap();
-    planes.user.set_kubeconfig(moved);
-    planes.apply(&[]).expect(1).says("is not the cluster that it was");
-    planes.run(&["teardown", "--yes"]).expect(1).says("is not the cluster that it was");
+    let first = planes.contexts[0].clone();
+    let (then, now) = (uid(&planes, 0), uid(&planes, 1));
+    let state = planes.mesh("m").join("state.yaml");
+    let pinned = std::fs::read_to_string(&state).unwrap();
+    lead_to(&mut planes, 1);
+
+    // Its CA is another one.
+    let refused = format!("`{first}` may not be the cluster that it was");
+    let accept = |command: &str| format!("`kubectl multimesh {command} --accept-identity {first}`");
+    for command in ["apply", "teardown"] {
+        let yes: &[&str] = if command == "apply" { &["--wait=false"] } else { &["--yes"] };
+        let run = planes.run(&[&[command], yes].concat()).expect(1);
+        run.says(&refused)
+            .says("nothing was sent to it")
+            .says(&format!("UID {then}, CA "))
+            .says("UID not asked for, CA ")
+            .says(&accept(command));
+    }
+    planes.run(&["plan"]).expect(1).says(&refused).says(&accept("plan"));
+    let status = planes.run(&["status"]).expect(4);
+    assert!(status.stdout.contains(&refused), "{}", status.stdout);
+
+    // Its UID is another one, where the CA was not pinned yet.
+    let lines = pinned.lines().filter(|l| !l.trim_start().starts_with("ca:") && !l.contains("- "));
+    std::fs::write(&state, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let refused = format!("`{first}` is not the cluster that it was");
+    let both = format!("UID {then}, CA not recorded; now ");
+    planes.apply(&[]).expect(1).says(&refused).says(&both).says(&now).says(&accept("apply"));
+    planes.run(&["teardown", "--yes"]).expect(1).says(&refused).says(&accept("teardown"));
     assert!(planes.is_untouched(1));
+
+    // Accepted, it is a new cluster.
+    std::fs::write(&state, &pinned).unwrap();
+    planes
+        .apply(&["--accept-identity", &first])
+        .expect(0)
+        .says("leads to another cluster than at the last apply, as you accepted")
+        .says(&then);
+    assert_ne!(intermediate(&planes, 0), intermediate(&planes, 1), "one intermediate a cluster");
+    planes.apply(&[]).expect(0).says("nothing to change");
+    assert!(std::fs::read_to_string(&state).unwrap().contains(&now));
+
+    // The former one is torn down only if it says itself that it is of this mesh.
+    lead_to(&mut planes, 0);
+    planes.run(&["teardown", "--yes"]).expect(1).says(&format!("`{first}` may not be"));
+    let accepted = ["teardown", "--yes", "--accept-identity", &first];
+    let parent = ["configmap", "kubectl-multimesh", "-n", "istio-system"];
+    let kept = planes.kubectl(0, &[&["get"], &parent[..], &["-o", "json"]].concat());
+    planes.kubectl(0, &[&["delete"], &parent[..]].concat());
+    planes.run(&accepted).expect(1).says("nothing there is deleted");
+    assert!(!planes.is_untouched(0));
+    planes.lab.kubectl(&planes.clusters[0], &["create", "-f", "-"], Some(&kept)).unwrap();
+    planes.run(&accepted).expect(0);
+    assert!(planes.is_untouched(0) && !planes.is_untouched(1));
 }
 
 #[test]

@@ -17,7 +17,9 @@ mod foreign;
 mod identity;
 mod istioctl;
 mod lab;
+mod locks;
 mod rights;
+mod running;
 
 use std::ffi::OsString;
 use std::ops::Deref;

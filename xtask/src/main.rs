@@ -1,6 +1,7 @@
 //! The chores of kubectl-multimesh.
 
 mod demo;
+mod fuzz;
 mod lab;
 mod reliability;
 mod say;
@@ -25,6 +26,7 @@ enum Chore {
     Lab(lab::Command),
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
+    Fuzz(fuzz::Fuzz),
     /// Inject faults at length, and count what is lost
     Reliability(reliability::Reliability),
     /// Run all checks and tests
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
+        Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),
     }

@@ -139,7 +139,8 @@ pub enum ClusterState {
     Member,
     /// It answered, and was never applied.
     NotApplied,
-    /// It is not the cluster that the context was at the last apply.
+    /// It is not the cluster that the context was at the last apply, or trusts another CA than then,
+    /// so that nothing was sent to it.
     OtherCluster,
     /// It did not answer, or refused.
     Unreachable,

@@ -7,6 +7,7 @@ use self::mesh::{Mesh, TOPOLOGY, remote, token};
 use super::look::{GatewayLook, Replica, Unseen};
 use super::token::{Review, Reviews};
 use super::*;
+use crate::error::Failure;
 use crate::istio::istiod::Metrics;
 use crate::kube::KubernetesVersion;
 use crate::pki::issue;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::look::look;
 use crate::engine::event::{Event, Events};
 use crate::engine::fleet::{self, REQUESTS};
+use crate::engine::lease::ClusterLease;
 use crate::engine::observe::observe;
 use crate::error::Failure;
 use crate::kube::{Apply, Cluster, Deletion, Error, Propagation, ResourceId};
@@ -47,6 +48,7 @@ pub(in crate::engine) struct Demolition<'a> {
     pub mesh_id: &'a str,
     pub limit: Duration,
     pub deadline: Instant,
+    pub lease: &'a ClusterLease<'a>,
     pub events: &'a Events,
 }
 
@@ -151,6 +153,7 @@ impl Demolition<'_> {
     }
 
     async fn delete(&self, target: &Target) -> Result<Deletion, Failure> {
+        self.lease.confirm().await?;
         let has_pods = target.key.group == "apps";
         let propagation = if has_pods { Propagation::Foreground } else { Propagation::Background };
         let result = self.cluster.delete(&target.into(), Some(&target.uid), propagation).await?;
@@ -249,6 +252,8 @@ impl Demolition<'_> {
         }
         let parent = ResourceId::namespaced("v1", "ConfigMap", self.namespace, PARENT);
         let Some(found) = self.cluster.get(&parent).await? else { return Ok(0) };
+        // Before the parent: a run that is killed in between leaves nothing that is not found again.
+        self.lease.release().await;
         self.delete(&Target::new(Stage::Foundation, &found)).await?;
         Ok(1)
     }

@@ -7,6 +7,8 @@ use serde_json::Value;
 use crate::engine::connect::connect;
 use crate::engine::event::{Event, Events};
 use crate::engine::fleet::{self, REQUESTS};
+use crate::engine::identity;
+use crate::engine::lease::{ClusterLease, Leases};
 use crate::engine::local::{Local, Options, Site};
 use crate::engine::observe::{Observed, observe};
 use crate::error::Failure;
@@ -18,6 +20,7 @@ use crate::plan::object::{Key, label};
 pub struct Peer<'a> {
     site: &'a Site,
     cluster: Cluster,
+    seen: Observed,
     secrets: Vec<Value>,
 }
 
@@ -50,6 +53,7 @@ pub(super) async fn reach<'a>(
 /// hold some.
 pub(super) fn decide<'a>(
     local: &Local,
+    options: &Options,
     beside: Vec<Beside<'a>>,
     names: &BTreeSet<String>,
 ) -> (Vec<Peer<'a>>, Vec<(String, Failure)>) {
@@ -57,14 +61,14 @@ pub(super) fn decide<'a>(
     let mut failed = Vec::new();
     for Beside { site, found } in beside {
         let checked = found.and_then(|(cluster, seen)| {
-            check(local, site, &seen)?;
+            check(local, options, site, &seen)?;
             Ok((cluster, seen))
         });
         match checked {
             Ok((cluster, seen)) => {
                 let secrets = links(&seen, names);
                 if !secrets.is_empty() {
-                    peers.push(Peer { site, cluster, secrets });
+                    peers.push(Peer { site, cluster, seen, secrets });
                 }
             }
             Err(failure) => {
@@ -77,18 +81,12 @@ pub(super) fn decide<'a>(
 }
 
 /// A cluster of another mesh, or another cluster than it was, is not touched.
-fn check(local: &Local, site: &Site, seen: &Observed) -> Result<(), Failure> {
+fn check(local: &Local, options: &Options, site: &Site, seen: &Observed) -> Result<(), Failure> {
     let context = site.context();
     if let Some(mesh) = seen.mesh_id().filter(|mesh| *mesh != local.topology.mesh_id.as_ref()) {
         return Err(Failure::new(format!("`{context}` belongs to the mesh `{mesh}`")));
     }
-    match local.state.contexts.get(context) {
-        Some(record) if record.uid != seen.uid => Err(Failure::new(format!(
-            "`{context}` is not the cluster that it was at the last apply"
-        ))
-        .hint("point the context to the right cluster in your kubeconfig")),
-        _ => Ok(()),
-    }
+    identity::check_uid(local, options, site, &seen.uid)
 }
 
 /// The tool's own remote secrets for clusters of these names.
@@ -109,6 +107,11 @@ impl Peer<'_> {
         self.site.context()
     }
 
+    /// Its lease.
+    pub(super) fn lease<'l>(&'l self, leases: &'l Leases) -> ClusterLease<'l> {
+        leases.of(&self.cluster, self.site.namespace(), &self.seen)
+    }
+
     /// The API server.
     pub fn server(&self) -> &str {
         &self.site.entry.server
@@ -121,7 +124,7 @@ impl Peer<'_> {
     }
 
     /// Deletes the remote secrets.
-    pub(super) async fn cut(&self, events: &Events) -> Result<usize, Failure> {
+    pub(super) async fn cut(&self, leases: &Leases, events: &Events) -> Result<usize, Failure> {
         let (context, what) = (self.context().to_owned(), "removing its links".to_owned());
         events.emit(Event::Step { context, what });
         let deletes = self.secrets.iter().filter_map(|secret| {
@@ -129,6 +132,7 @@ impl Peer<'_> {
             let id = ResourceId::of(secret)?;
             Some(async move { self.cluster.delete(&id, Some(uid), Propagation::Background).await })
         });
-        Ok(fleet::try_all(REQUESTS, deletes).await?.len())
+        let deletes = async { Ok(fleet::try_all(REQUESTS, deletes).await?.len()) };
+        self.lease(leases).during(deletes).await
     }
 }

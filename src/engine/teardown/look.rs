@@ -9,9 +9,11 @@ use crate::engine::fleet::{self, REQUESTS};
 use crate::engine::observe::Observed;
 use crate::kube::{Cluster, Error, FIELD_MANAGER, Inventory};
 use crate::plan::leftover::{self, CONFIG_LABEL};
-use crate::plan::object::{GROUP_KINDS, Key, annotation, group, is_ours, label, set_id};
+use crate::plan::object::{GROUP_KINDS, Key, PART_OF, annotation, group, is_ours, label, set_id};
 use crate::plan::removal::{Removal, Scene, decide};
 
+const DEFINITIONS_API: &str = "apiextensions.k8s.io/v1";
+const DEFINITION: &str = "CustomResourceDefinition";
 /// The group of the Gateway API.
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
@@ -31,7 +33,7 @@ pub(in crate::engine) async fn look(
                 Ok(Vec::new())
             }
         },
-        custom_resources(cluster, seen),
+        custom_resources(cluster, seen, &id),
         gateways_by_class(cluster),
         async {
             if own_ground { cluster.inventory(namespace).await } else { Ok(Inventory::default()) }
@@ -97,9 +99,15 @@ async fn leftovers(
 async fn custom_resources(
     cluster: &Cluster,
     seen: &Observed,
+    id: &str,
 ) -> Result<BTreeMap<String, Vec<Value>>, Error> {
-    let definitions = seen.ours.iter().filter(|(key, _)| key.kind == "CustomResourceDefinition");
-    let lists = definitions.filter_map(|(key, definition)| {
+    if !seen.ours.keys().any(|key| key.kind == DEFINITION) {
+        return Ok(BTreeMap::new());
+    }
+    let selector = format!("{PART_OF}={id}");
+    let definitions = cluster.list(DEFINITIONS_API, DEFINITION, None, Some(&selector)).await?;
+    let lists = definitions.iter().filter_map(|definition| {
+        let name = definition["metadata"]["name"].as_str()?;
         let spec = &definition["spec"];
         let versions = spec["versions"].as_array()?;
         let served = versions.iter().find(|version| version["served"] == true)?;
@@ -107,7 +115,7 @@ async fn custom_resources(
         let kind = spec.pointer("/names/kind")?.as_str()?;
         Some(async move {
             let objects = cluster.list_metadata(&api_version, kind, None, None).await?;
-            Ok::<_, Error>((key.name.clone(), objects))
+            Ok::<_, Error>((name.to_owned(), objects))
         })
     });
     Ok(fleet::try_all(REQUESTS, lists).await?.into_iter().collect())
@@ -165,6 +173,7 @@ mod tests {
             cacerts: None,
             istiods: Vec::new(),
             remote_secrets: Vec::new(),
+            lease: None,
         }
     }
 

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::plan::object::Key;
+use crate::plan::outline::CertificateChange;
 
 fn change(verb: Verb, before: Option<Value>, after: Option<Value>) -> ObjectChange {
     let object = after.as_ref().or(before.as_ref()).unwrap();
@@ -12,13 +13,13 @@ fn change(verb: Verb, before: Option<Value>, after: Option<Value>) -> ObjectChan
         api_version: object["apiVersion"].as_str().unwrap_or_default().to_owned(),
         link: None,
         before,
-        after,
+        after: after.map(std::sync::Arc::new),
         refusal: None,
     }
 }
 
 fn update(before: Value, after: Value) -> String {
-    diff(&change(Verb::Update, Some(before), Some(after)), Extent::Folded).to_string()
+    compare(&change(Verb::Update, Some(before), Some(after)), Extent::Folded).to_string()
 }
 
 /// A Deployment as the API server answers with it.
@@ -70,7 +71,7 @@ fn a_creation_begins_with_what_names_the_object() {
         "flag": "no", "long": "word ".repeat(40) },
         "binaryData": { "icon": "AAECAwQF" },
         "metadata": { "namespace": "n", "name": "istio" } });
-    let shown = diff(&change(Verb::Create, None, Some(map)), Extent::Folded);
+    let shown = compare(&change(Verb::Create, None, Some(map)), Extent::Folded);
     assert_snapshot!(shown.to_string(), @r#"
     +apiVersion: v1
     +kind: ConfigMap
@@ -91,7 +92,7 @@ fn a_creation_begins_with_what_names_the_object() {
 #[test]
 fn what_controllers_and_the_api_server_write_is_no_difference() {
     assert_eq!(
-        diff(
+        compare(
             &change(Verb::Update, Some(istiod("pilot", 1)), Some(istiod("pilot", 2))),
             Extent::Folded
         ),
@@ -130,7 +131,7 @@ fn what_the_api_server_picks_is_shown_only_where_it_was_asked_for() {
         })
     };
     let created =
-        |after| diff(&change(Verb::Create, None, Some(after)), Extent::Folded).to_string();
+        |after| compare(&change(Verb::Create, None, Some(after)), Extent::Folded).to_string();
     assert!(!created(service(30_001, json!({}))).contains("30001"));
     assert!(!created(service(30_001, json!({}))).contains("10.0.0.1"));
     assert!(created(service(30_001, json!({ "f:nodePort": {} }))).contains("nodePort: 30001"));
@@ -229,7 +230,7 @@ fn a_secret_shows_that_it_changes_and_not_what() {
     "#);
     let hash = "sha256:a7937b64…";
     for other in [secret("data", "Zmlyc3Q="), secret("stringData", "first")] {
-        let shown = diff(&change(Verb::Create, None, Some(other)), Extent::Folded).to_string();
+        let shown = compare(&change(Verb::Create, None, Some(other)), Extent::Folded).to_string();
         assert!(shown.contains(&format!("+  key: {hash}")), "{shown}");
     }
 }
@@ -237,17 +238,17 @@ fn a_secret_shows_that_it_changes_and_not_what() {
 #[test]
 fn long_objects_that_come_or_go_are_folded_unless_asked_for() {
     let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "gateways.networking.istio.io" } });
+        "metadata": { "name": "gateways.networking.istio.io" }, "spec": { "scope": "Namespaced" } });
     let mut long =
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "long" } });
     long["data"]["text"] = json!("line\n".repeat(400));
-    for (object, lines) in [(definition, 4), (long, 406)] {
+    for (object, lines) in [(definition, 6), (long, 406)] {
         let created = change(Verb::Create, None, Some(object.clone()));
-        assert_eq!(diff(&created, Extent::Folded), Diff::Folded(lines));
-        let Diff::Lines(all) = diff(&created, Extent::Whole) else { panic!("folded") };
+        assert_eq!(compare(&created, Extent::Folded), Diff::Folded(Some(lines)));
+        let Diff::Lines(all) = compare(&created, Extent::Whole) else { panic!("folded") };
         assert_eq!(all.len(), lines);
         let pruned = change(Verb::Prune, Some(object), None);
-        assert_eq!(diff(&pruned, Extent::Folded), Diff::Folded(lines));
+        assert_eq!(compare(&pruned, Extent::Folded), Diff::Folded(Some(lines)));
     }
 }
 
@@ -257,10 +258,38 @@ fn a_link_whose_token_is_not_made_yet_says_so() {
     let mut link = change(Verb::Create, None, Some(secret.clone()));
     link.link = Some("east".into());
     link.after = None;
-    assert_eq!(diff(&link, Extent::Folded), Diff::Later);
+    assert_eq!(compare(&link, Extent::Folded), Diff::Pending);
     link.verb = Verb::Update;
     link.before = Some(secret);
-    assert_eq!(diff(&link, Extent::Folded), Diff::Later);
+    assert_eq!(compare(&link, Extent::Folded), Diff::Pending);
     link.verb = Verb::Prune;
-    assert!(matches!(diff(&link, Extent::Folded), Diff::Lines(_)));
+    assert!(matches!(compare(&link, Extent::Folded), Diff::Lines(_)));
+}
+
+#[test]
+fn a_certificate_that_is_issued_is_not_compared() {
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "cacerts" },
+        "data": { "ca-key.pem": "bmV3" } });
+    let change = change(Verb::Create, None, Some(secret));
+    let with = |certificate| Changes { certificate, ..Changes::default() };
+    for issued in [CertificateChange::Issue, CertificateChange::Renew] {
+        assert_eq!(diff(&with(Some(issued)), &change, Extent::Whole), Diff::Pending);
+    }
+    for kept in [Some(CertificateChange::Store), None] {
+        assert!(matches!(diff(&with(kept), &change, Extent::Whole), Diff::Lines(_)));
+    }
+}
+
+#[test]
+fn a_definition_of_which_the_content_was_not_read_is_not_compared() {
+    let read = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "gateways.networking.istio.io" }, "spec": { "scope": "Namespaced" } });
+    let mut listed = read.clone();
+    listed.as_object_mut().unwrap().remove("spec");
+    for change in [
+        change(Verb::Update, Some(listed.clone()), Some(read)),
+        change(Verb::Prune, Some(listed), None),
+    ] {
+        assert_eq!(compare(&change, Extent::Whole), Diff::Folded(None));
+    }
 }

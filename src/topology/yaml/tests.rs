@@ -60,6 +60,14 @@ fn a_key_written_twice_is_refused_with_both_lines() {
 }
 
 #[test]
+fn a_key_is_shown_short_and_without_what_a_terminal_acts_upon() {
+    let key = format!("\\e[31m{}", "x".repeat(900));
+    let text = fault(&format!("\"{key}\":\n  \"{key}\": 1\n  \"{key}\": 2\n")).2;
+    assert!(!text.contains(char::is_control), "{text:?}");
+    assert!(text.chars().count() < 250, "{text}");
+}
+
+#[test]
 fn syntax_faults_are_told_in_our_words() {
     let (line, column, text, hint) = fault("a: 1\n  \tb: 1\n");
     assert_eq!((line, column), (2, 3));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::object::{Key, mark};
-use crate::plan::outline::{CertificateChange, Changes, Leaving, Verb};
+use crate::plan::outline::{CertificateChange, Leaving, Verb};
 use crate::plan::removal::{Ground, Reason, Removal, Stage, Stay, Target};
 
 fn cluster(name: &str, standing: Standing) -> ClusterOutline {
@@ -52,7 +52,7 @@ fn change(verb: Verb, api: &str, kind: &str, name: &str) -> ObjectChange {
         api_version: api.into(),
         link: None,
         before: (verb != Verb::Create).then(|| object.clone()),
-        after: (verb != Verb::Prune).then(|| live(api, kind, name, "new")),
+        after: (verb != Verb::Prune).then(|| std::sync::Arc::new(live(api, kind, name, "new"))),
         refusal: None,
     }
 }

@@ -1,9 +1,6 @@
 //! Ctrl-C ends a run within two seconds, wherever it is, and time limits tell what is missing.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use multimesh_lab::faults::{Fault, Rule};
@@ -11,71 +8,29 @@ use multimesh_lab::faults::{Fault, Rule};
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length, points};
 use crate::live::eventually;
+use crate::running::Running;
 
-/// How long a run may take to reach any of its steps.
+/// How long a run may take that waits for less.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long Ctrl-C may take.
 const PROMPT: Duration = Duration::from_secs(2);
 
-/// A run under way, which ends with the test at the latest.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn start(fronted: &Fronted, words: &[&str]) -> Running {
+    Running::start(fronted.command(words))
 }
 
-impl Running {
-    fn start(fronted: &Fronted, words: &[&str]) -> Self {
-        let mut command = fronted.command(words);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        Self(command.spawn().unwrap())
-    }
+/// Waits until the run has asked a cluster this often.
+fn asked(run: Running, fronted: &Fronted, index: usize, count: usize) -> Running {
+    eventually("a request", || fronted.proxies[index].tally().all() >= count);
+    run
+}
 
-    /// Waits until the run prints a line with all of these.
-    fn until(mut self, texts: &[&str]) -> Self {
-        let stderr = BufReader::new(self.0.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        // It reads to the end, so that a full pipe never stops the run.
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let end = Instant::now() + LIMIT;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) if texts.iter().all(|text| line.contains(text)) => return self,
-                Ok(_) => {}
-                Err(why) => panic!("the run did not print {texts:?}: {why}"),
-            }
-        }
-    }
-
-    /// Waits until the run has asked a cluster this often.
-    fn until_asked(self, fronted: &Fronted, index: usize, count: usize) -> Self {
-        eventually("a request", || fronted.proxies[index].tally().all() >= count);
-        self
-    }
-
-    /// Sends the signal of Ctrl-C; says what is wrong with how the run ended.
-    fn interrupt(mut self) -> Vec<String> {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        let interrupted = Instant::now();
-        let mut status: Option<ExitStatus> = None;
-        while status.is_none() && interrupted.elapsed() < PROMPT {
-            status = self.0.try_wait().unwrap();
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        match status.map(|status| status.code()) {
-            Some(Some(130)) => Vec::new(),
-            Some(code) => vec![format!("it ended with {code:?}")],
-            None => vec!["it goes on after Ctrl-C".to_owned()],
-        }
+/// Sends the signal of Ctrl-C; says what is wrong with how the run ended.
+fn interrupt(run: Running) -> Vec<String> {
+    match run.interrupt(PROMPT).map(|status| status.code()) {
+        Some(Some(130)) => Vec::new(),
+        Some(code) => vec![format!("it ended with {code:?}")],
+        None => vec!["it goes on after Ctrl-C".to_owned()],
     }
 }
 
@@ -90,21 +45,22 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
     let apply = ["apply", "--wait=false"];
 
     fronted.proxies[1].inject(Rule::new(Fault::Hang));
-    let lost = Running::start(&fronted, &apply).until_asked(&fronted, 1, 1).interrupt();
+    let lost = interrupt(asked(start(&fronted, &apply), &fronted, 1, 1));
     fronted.proxies[1].clear();
     book.add("Ctrl-C while a cluster hangs", entry(lost));
 
     let steps = ["creating the namespace", "writing accounts", "installing istiod"];
     for text in if at_length() { &steps[..] } else { &steps[1..2] } {
-        let lost = Running::start(&fronted, &apply).until(&[text]).interrupt();
+        let lost = interrupt(start(&fronted, &apply).until(&[text]));
         book.add("Ctrl-C while it writes", entry(lost));
     }
     let rounds = if at_length() { points().min(20) } else { 1 };
     for round in 0..rounds {
         let before = fronted.proxies[0].tally().all();
-        let lost = Running::start(&fronted, &apply)
-            .until_asked(&fronted, 0, before + 1 + 97 * round % 130)
-            .interrupt();
+        let lost = {
+            let count = before + 1 + 97 * round % 130;
+            interrupt(asked(start(&fronted, &apply), &fronted, 0, count))
+        };
         fronted.thin_out(0);
         book.add("Ctrl-C at some request", entry(lost));
     }
@@ -113,18 +69,17 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
     // Nothing runs pods here, so this waits until it is ended.
     fronted.thin_out(0);
     let waits = [fronted.clusters[0].context.as_str(), "waiting for istiod"];
-    let lost = Running::start(&fronted, &["apply"]).until(&waits).interrupt();
+    let lost = interrupt(start(&fronted, &["apply"]).until(&waits));
     book.add("Ctrl-C while istiod starts", entry(lost));
     fronted.apply(&[]).expect(0).says("nothing to change in 2 clusters");
 
-    let status = Running::start(&fronted, &["status"]);
+    let status = start(&fronted, &["status"]);
     fronted.proxies[0].inject(Rule::new(Fault::Hang));
-    let lost = status.until(&["an answer of"]).interrupt();
+    let lost = interrupt(status.until(&["an answer of"]));
     fronted.proxies[0].clear();
     book.add("Ctrl-C in a status", entry(lost));
 
-    let lost =
-        Running::start(&fronted, &["teardown", "--yes"]).until(&["deleting webhooks"]).interrupt();
+    let lost = interrupt(start(&fronted, &["teardown", "--yes"]).until(&["deleting webhooks"]));
     book.add("Ctrl-C in a teardown", entry(lost));
     fronted.run(&["teardown", "--yes"]).expect(0);
     assert!(fronted.is_untouched(0) && fronted.is_untouched(1));
@@ -142,9 +97,9 @@ fn ctrl_c_ends_a_run_that_waits_for_a_credential_plugin() {
         "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: {}}}",
         plugin.display()
     ));
-    let run = Running::start(&fronted, &["apply", "--wait=false"]);
+    let run = start(&fronted, &["apply", "--wait=false"]);
     eventually("the plugin", || mark.exists());
-    assert_eq!(run.interrupt(), [""; 0]);
+    assert_eq!(interrupt(run), [""; 0]);
 }
 
 #[test]

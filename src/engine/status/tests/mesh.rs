@@ -131,8 +131,9 @@ fn cacerts_secret(cacerts: &Cacerts) -> Value {
         istio: "1.31.0",
         own_namespace: true,
     };
-    let objects = desired::desired(&place, &[], Some(cacerts));
-    objects.into_iter().find(|object| object["metadata"]["name"] == "cacerts").unwrap()
+    let objects = desired::desired(&place, &desired::Rendering::default(), Some(cacerts));
+    let mut objects = objects.iter().filter(|object| object["metadata"]["name"] == "cacerts");
+    Value::clone(objects.next().unwrap())
 }
 
 fn deployment(name: &str, image: &str) -> Value {

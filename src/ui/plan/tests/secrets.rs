@@ -49,8 +49,8 @@ proptest! {
             new["metadata"]["uid"].take();
         }
         change.before = change.before.map(|_| secret(&before, &after));
-        change.after = change.after.map(|_| new);
-        let object = change.after.as_ref().or(change.before.as_ref()).unwrap();
+        change.after = change.after.map(|_| std::sync::Arc::new(new));
+        let object = change.after.as_deref().or(change.before.as_ref()).unwrap();
         change.refusal = Some(format!("{} or {}: invalid", object["data"], object["stringData"]));
         change.link = is_link.then(|| "west".into());
         let outline = outline(vec![member("east", None, vec![change])]);
