@@ -2,7 +2,8 @@
 //! mesh directory.
 //!
 //! Every file that the tool writes goes through here. A reader sees the old content or the new one,
-//! never a part; a file is readable by its owner alone from the moment it exists.
+//! never a part; a file is readable by its owner alone from the moment it exists, unless it is meant
+//! for others too.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -297,9 +298,22 @@ pub(crate) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Write`].
 pub fn write_private(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Error> {
-    let temporary = prepare(path, content.as_ref())?;
+    let temporary = prepare(path, content.as_ref(), PRIVATE)?;
     temporary.persist(path).map_err(|error| write_error(path, &error.error))?;
     sync_dir(parent(path))
+}
+
+/// Like [`write_private`], but for content that is no secret: the file and directories that are
+/// missing get the mode that the user's umask gives.
+///
+/// # Errors
+/// [`Error::Write`].
+pub fn write_shared(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Error> {
+    let dir = parent(path);
+    fs::create_dir_all(dir).map_err(|error| write_error(dir, &error))?;
+    let temporary = prepare(path, content.as_ref(), SHARED)?;
+    temporary.persist(path).map_err(|error| write_error(path, &error.error))?;
+    sync_dir(dir)
 }
 
 /// Like [`write_private`], but leaves a file that already exists alone. Says whether it wrote.
@@ -310,7 +324,7 @@ pub fn create_private(path: &Path, content: impl AsRef<[u8]>) -> Result<bool, Er
     if path.symlink_metadata().is_ok() {
         return Ok(false);
     }
-    let temporary = prepare(path, content.as_ref())?;
+    let temporary = prepare(path, content.as_ref(), PRIVATE)?;
     match temporary.persist_noclobber(path) {
         Ok(_) => sync_dir(parent(path)).map(|()| true),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -383,14 +397,21 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
 /// How the names of temporary files begin; none of the tool's own files begins so.
 const TEMPORARY: &str = ".multimesh-writing-";
 
-fn prepare(path: &Path, content: &[u8]) -> Result<tempfile::NamedTempFile, Error> {
+/// The mode of a file that is its owner's alone.
+const PRIVATE: u32 = 0o600;
+/// The mode of a file for everybody, before the umask.
+const SHARED: u32 = 0o666;
+
+fn prepare(path: &Path, content: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, Error> {
     let dir = parent(path);
     create_private_dir(dir)?;
-    // tempfile creates with mode 0600.
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(dir)
-        .map_err(|error| write_error(path, &error))?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    let mut file =
+        builder.prefix(TEMPORARY).tempfile_in(dir).map_err(|error| write_error(path, &error))?;
     file.write_all(content)
         .and_then(|()| file.as_file().sync_all())
         .map_err(|error| write_error(path, &error))?;
@@ -567,7 +588,7 @@ mod tests {
         let path = dir.path().join("state.yaml");
         write_private(&path, "kept").unwrap();
         // What a kill between writing and renaming leaves.
-        prepare(&path, b"half").unwrap().keep().unwrap();
+        prepare(&path, b"half", PRIVATE).unwrap().keep().unwrap();
         assert_eq!(names(dir.path()).len(), 2);
         let _lock = Lock::acquire(dir.path(), "apply").unwrap();
         assert_eq!(names(dir.path()), [".lock", "state.yaml"]);

@@ -190,7 +190,7 @@ fn last_screen(
     match done {
         _ if good => Exit::Done,
         _ if done == all => Exit::Unhealthy,
-        0 => Exit::Failed,
+        0 if !outcome.waits() => Exit::Failed,
         _ => Exit::Partial,
     }
 }

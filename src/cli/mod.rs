@@ -4,6 +4,7 @@ mod apply;
 mod global;
 mod init;
 mod plan;
+mod render;
 mod status;
 mod teardown;
 mod wishes;
@@ -50,6 +51,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Make the clusters of the topology one mesh
     Apply(apply::ApplyArgs),
+    /// Write what an apply would write to files, for clusters that are fed from git
+    Render(render::RenderArgs),
     /// Show each cluster of the mesh, and whether the mesh is healthy
     #[command(visible_alias = "describe")]
     Status(status::StatusArgs),
@@ -79,6 +82,7 @@ fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(ui, &cli.global, args),
         Command::Plan(args) => block_on(|_| plan::run(ui, &cli.global, args)),
         Command::Apply(args) => block_on(|leases| apply::run(ui, &cli.global, args, leases)),
+        Command::Render(args) => block_on(|leases| render::run(ui, &cli.global, args, leases)),
         Command::Status(args) => block_on(|_| status::run(ui, &cli.global, args)),
         Command::Teardown(args) => block_on(|leases| teardown::run(ui, &cli.global, args, leases)),
     }

@@ -22,7 +22,7 @@ pub(super) struct WishArgs {
     /// Give up a context that was deleted from the topology: what is there stays; repeat or separate by commas
     #[arg(long, value_name = "CONTEXT", value_delimiter = ',')]
     forget: Vec<String>,
-    /// Let a cluster get another name than it has: a new intermediate CA, new links, restarts of all its pods
+    /// Let a cluster get another name than it has: new links, and restarts of its istiod and of all pods with a sidecar there
     #[arg(long)]
     allow_cluster_rename: bool,
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::connect::Reached;
+use super::countdown::Countdown;
 use super::event::{Event, Events};
 use super::lease::Leases;
 use super::leave::{Departure, Fate, Leaver};
@@ -16,7 +17,7 @@ pub use super::prepare::Wishes;
 use super::prepare::{Prepared, Work, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
 use super::state::{Left, Record, State};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::kube::Cluster;
 use crate::plan::change::{Change, Verb};
 use crate::plan::desired::naming;
@@ -76,6 +77,14 @@ impl Outcome {
         let member = |result: &Result<Done, Failure>| matches!(result, Ok(Done::Member(_)));
         let done = self.clusters.iter().any(|(name, result)| name == context && member(result));
         self.connections.get(context).filter(|_| done)
+    }
+
+    /// Whether something waits for nothing but the user's agreement.
+    pub fn waits(&self) -> bool {
+        let waits = |result: &Result<Done, Failure>| {
+            result.as_ref().is_err_and(|failure| failure.exit == Exit::Partial)
+        };
+        self.clusters.iter().any(|(_, result)| waits(result))
     }
 
     /// How many members are done.
@@ -163,9 +172,10 @@ pub async fn carry_out(
         prune: terms.prune,
         timeout: options.timeout,
     };
+    let linked = Countdown::of(work.len());
     let (mut results, left) = futures::join!(
-        roll_out(local, options, manner, leases, events, work),
-        leave(local, options, terms, leases, events, &leavers),
+        roll_out(local, options, manner, leases, events, work, &linked),
+        leave(local, options, terms, leases, events, &leavers, &linked),
     );
     for (context, result) in &left {
         forget(&mut state, context, result.as_ref().ok());
@@ -201,11 +211,12 @@ async fn leave(
     leases: &Leases,
     events: &Events,
     leavers: &[Leaver<'_>],
+    linked: &Countdown,
 ) -> BTreeMap<String, Result<Done, Failure>> {
     let departures = leavers.iter().map(|leaver| async move {
         let context = leaver.context().to_owned();
         let fate = terms.fate(leaver);
-        let mut result = Box::pin(leaver.leave(local, options, fate, leases, events)).await;
+        let mut result = Box::pin(leaver.leave(local, options, fate, leases, events, linked)).await;
         if result.is_ok() && fate == Fate::Ask {
             result = Err(standing(local, options, &context));
         }
@@ -218,10 +229,15 @@ async fn leave(
     super::fleet::all(options.parallel, departures).await.into_iter().collect()
 }
 
+/// What is done as far as it was agreed to.
+fn waiting(message: String) -> Failure {
+    Failure { exit: Exit::Partial, ..Failure::new(message) }
+}
+
 /// A cluster that is out of the mesh and still has a control plane, as nobody agreed to remove it.
 fn standing(local: &Local, options: &Options, context: &str) -> Failure {
     let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
-    Failure::new(format!(
+    waiting(format!(
         "`{context}`: it has no links to the mesh any more, and its control plane is still there: nobody agreed to remove it"
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_mesh}`"))
@@ -236,7 +252,7 @@ fn unwanted(local: &Local, options: &Options, context: &str, count: usize) -> Fa
         1 => ("1 object".to_owned(), "is still there"),
         _ => (format!("{count} objects"), "are still there"),
     };
-    Failure::new(format!(
+    waiting(format!(
         "`{context}`: done, but {what} that earlier applies made and nothing wants any more {stays}: nobody agreed to delete",
     ))
     .hint(format!("look at what would go: `kubectl multimesh plan{same_run}`"))
@@ -251,12 +267,14 @@ async fn roll_out(
     leases: &Leases,
     events: &Events,
     work: Vec<Work<'_>>,
+    linked: &Countdown,
 ) -> BTreeMap<String, Result<Done, Failure>> {
     let contexts: Vec<String> = work.iter().map(|w| w.context().to_owned()).collect();
     let exchange = Exchange::new(contexts.iter().map(String::as_str));
     let turns = Semaphore::new(options.parallel);
+    let all_links = Countdown::of(contexts.len());
     let runs = work.into_iter().map(|mut work| {
-        let (exchange, turns) = (&exchange, &turns);
+        let (exchange, turns, all_links) = (&exchange, &turns, &all_links);
         async move {
             let last = keep_kinds(&mut work).filter(|_| manner.prune);
             let Work { reached, desired, changes, prunes, .. } = work;
@@ -276,6 +294,9 @@ async fn roll_out(
                 lease: &lease,
                 events,
                 turns,
+                leavers_linked: Some(linked.one()),
+                linking: Some(all_links.one()),
+                all_links,
             };
             let context = site.context().to_owned();
             let stay = if manner.prune { 0 } else { rollout.unwanted() };

@@ -71,8 +71,8 @@ pub async fn connect(
     cluster.map_err(|error| Unconnected::Broken(error.into()))
 }
 
-/// Reaches all selected clusters. One that does not answer stops no other; one whose rights do
-/// not suffice stops the run before anything is written, if it is going to write.
+/// Reaches all selected clusters. One that does not answer stops no other, see [`Fleet::some`]; one
+/// whose rights do not suffice stops the run before anything is written, if it is going to write.
 pub async fn reach_all<'a>(
     local: &'a Local,
     options: &Options,
@@ -102,10 +102,13 @@ pub async fn reach_all<'a>(
         events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
         fleet.failed.insert(context, failure);
     }
-    match policy::join(refused) {
-        Some(failure) => Err(failure),
-        None if fleet.reached.is_empty() => Err(nobody(fleet)),
-        None => Ok(fleet),
+    policy::join(refused).map_or(Ok(fleet), Err)
+}
+
+impl Fleet<'_> {
+    /// Fails where no cluster answered: the first reason is the run's.
+    pub fn some(self) -> Result<Self, Failure> {
+        if self.reached.is_empty() { Err(nobody(self.failed)) } else { Ok(self) }
     }
 }
 
@@ -162,10 +165,9 @@ pub(super) async fn reach<'a>(
     Ok(Reached { site, seen: seen?, cluster })
 }
 
-/// When no cluster answered, the first reason is the run's.
-fn nobody(fleet: Fleet<'_>) -> Failure {
-    let count = fleet.failed.len();
-    let mut reasons = fleet.failed.into_values();
+fn nobody(failed: BTreeMap<String, Failure>) -> Failure {
+    let count = failed.len();
+    let mut reasons = failed.into_values();
     let first = reasons.next().unwrap_or_else(|| Failure::usage("no context is selected"));
     if count <= 1 {
         return first;

@@ -59,8 +59,8 @@ fn accepting(local: &Local, options: &Options, context: &str) -> String {
     let flags = contexts.iter().map(|context| format!(" --accept-identity {}", quote(context)));
     format!(
         "kubectl multimesh {}{}{}",
-        // It has no such flag.
-        if options.command == "status" { "apply" } else { options.command },
+        // Some have no such flag.
+        if ["status", "render"].contains(&options.command) { "apply" } else { options.command },
         options.same_run(local.topology.mesh_id.as_ref()),
         flags.collect::<String>()
     )

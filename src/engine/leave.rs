@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::connect::{Purpose, Reached, reach};
+use super::countdown::Countdown;
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::identity;
@@ -20,10 +21,9 @@ use crate::istio::remote_secret;
 use crate::kube::{Propagation, ResourceId, quote};
 use crate::plan::object::label;
 use crate::plan::outline::Leaving;
+use crate::plan::prune::ACCOUNT_TOKEN;
 use crate::plan::removal::Removal;
 
-/// The type of a Secret that holds an account's token.
-const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
 /// How long an API server may go on accepting a token that was revoked: it remembers for ten
 /// seconds that it was good (k8s.io/kubernetes: `pkg/kubeapiserver/options/authentication.go`).
 const MEMORY: Duration = Duration::from_secs(30);
@@ -100,6 +100,64 @@ pub(super) async fn survey<'a>(
     (leavers, failed)
 }
 
+/// Takes out of those that leave what is, or may be, a member under another name; nothing is done
+/// there. A name of its own has to tell it from every member.
+pub(super) fn sort_out<'a>(
+    local: &Local,
+    members: &[Reached<'_>],
+    leavers: Vec<Leaver<'a>>,
+    events: &Events,
+) -> (Vec<Leaver<'a>>, BTreeMap<String, Failure>) {
+    let mut uids: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut nameless = Vec::new();
+    for site in &local.sites {
+        let context = site.context();
+        if let Some(record) = local.state.contexts.get(context) {
+            uids.insert(&record.uid, context);
+        } else if !members.iter().any(|member| member.site.context() == context) {
+            nameless.push(context);
+        }
+    }
+    uids.extend(members.iter().map(|member| (member.seen.uid.as_str(), member.site.context())));
+    let mut doubtful = BTreeMap::new();
+    let mut sure = Vec::new();
+    for leaver in leavers {
+        let context = leaver.context();
+        let Some(failure) = doubt(context, &leaver.reached.seen.uid, &uids, &nameless) else {
+            sure.push(leaver);
+            continue;
+        };
+        events.emit(Event::Failed { context: context.to_owned(), failure: failure.clone() });
+        doubtful.insert(context.to_owned(), failure);
+    }
+    (sure, doubtful)
+}
+
+/// Why a cluster that leaves may be a member: `members` are the contexts that are known by the UID
+/// of their cluster, `nameless` are those whose cluster is not known.
+fn doubt(
+    context: &str,
+    uid: &str,
+    members: &BTreeMap<&str, &str>,
+    nameless: &[&str],
+) -> Option<Failure> {
+    if let Some(member) = members.get(uid) {
+        return Some(
+            Failure::new(format!(
+                "`{context}` is the cluster that the topology lists as `{member}`, so it does not leave"
+            ))
+            .hint("apply again: the record is put right"),
+        );
+    }
+    let unknown = nameless.first()?;
+    Some(
+        Failure::new(format!(
+            "`{context}` left the topology, but it may be the cluster that `{unknown}` names now, which was not looked at: nothing is removed there"
+        ))
+        .hint(format!("apply again when `{unknown}` answers, and without `--contexts`")),
+    )
+}
+
 fn give_up_hint(local: &Local, options: &Options, context: &str, failure: Failure) -> Failure {
     let same_mesh = options.same_mesh(local.topology.mesh_id.as_ref());
     failure.hint(format!(
@@ -121,7 +179,7 @@ async fn survey_one<'a>(
     let secrets = || reached.seen.ours.values().filter(|object| object["kind"] == "Secret");
     let links = secrets().filter(|s| label(s, remote_secret::LABEL) == Some("true"));
     let links = links.cloned().collect();
-    let tokens = secrets().filter(|s| s["type"] == TOKEN_TYPE).cloned().collect();
+    let tokens = secrets().filter(|s| s["type"] == ACCOUNT_TOKEN).cloned().collect();
     Ok(Leaver { reached, links, tokens, removal })
 }
 
@@ -146,7 +204,8 @@ impl Leaver<'_> {
         }
     }
 
-    /// Takes it out of the mesh: its links and its credentials at once, then its control plane.
+    /// Takes it out of the mesh: its links and its credentials at once, then its control plane,
+    /// when nobody is `linked` with it any more.
     pub(super) async fn leave(
         &self,
         local: &Local,
@@ -154,9 +213,10 @@ impl Leaver<'_> {
         fate: Fate,
         leases: &Leases,
         events: &Events,
+        linked: &Countdown,
     ) -> Result<Departure, Failure> {
         let lease = self.lease(leases);
-        let work = self.work(local, options, fate, &lease, events);
+        let work = self.work(local, options, fate, &lease, events, linked);
         Box::pin(lease.during(work)).await
     }
 
@@ -178,6 +238,7 @@ impl Leaver<'_> {
         fate: Fate,
         lease: &ClusterLease<'_>,
         events: &Events,
+        linked: &Countdown,
     ) -> Result<Departure, Failure> {
         let step = |what: &str| {
             let context = self.context().to_owned();
@@ -197,6 +258,9 @@ impl Leaver<'_> {
             let revoked = !self.tokens.is_empty();
             return Ok(Departure { links, revoked, cleared: None });
         }
+        // What still sends requests here has to stop before anything that answers them goes.
+        step("waiting for the others to drop their links");
+        linked.end().await;
         let demolition = Demolition {
             cluster: &self.reached.cluster,
             namespace: self.reached.site.namespace(),
@@ -249,5 +313,20 @@ impl Leaver<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_is_or_may_be_a_member_does_not_leave() {
+        let members = BTreeMap::from([("u1", "east")]);
+        assert_eq!(doubt("old", "u2", &members, &[]), None);
+        let same = doubt("old", "u1", &members, &[]).unwrap();
+        assert!(same.message.contains("lists as `east`"), "{same}");
+        let unknown = doubt("old", "u2", &members, &["new"]).unwrap();
+        assert!(unknown.message.contains("may be the cluster that `new` names now"), "{unknown}");
     }
 }

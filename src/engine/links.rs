@@ -84,7 +84,7 @@ impl Drop for CloseOnDrop<'_> {
 }
 
 /// A remote secret that changes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub(super) struct LinkChange {
     /// What happens.
     pub verb: Verb,

@@ -12,8 +12,10 @@ use crate::error::Failure;
 use crate::istio::base::{self, Base, Role};
 use crate::istio::operator::GatewayOverride;
 use crate::istio::remote_secret::is_loopback;
+use crate::kube::kubeconfig::Sources;
 use crate::kube::{ContextEntry, Kubeconfig, quote};
 use crate::pki::Certificate;
+use crate::plan::prune::Linked;
 use crate::topology::{
     self, ClusterName, ContextName, ControlPlane, Member, Namespace, NetworkName, Selector,
     Topology,
@@ -110,6 +112,17 @@ impl Site {
     }
 }
 
+/// What a run wants to know of the clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// What is to be applied.
+    Wanted,
+    /// What was applied.
+    Applied,
+    /// What is to be applied, without a way to get there.
+    Offline,
+}
+
 /// The local side of a mesh.
 pub struct Local {
     /// Its files.
@@ -130,22 +143,32 @@ pub struct Local {
 impl Local {
     /// Loads and validates everything local; nothing is written and no cluster is asked.
     pub fn load(options: &Options) -> Result<Self, Failure> {
-        Self::read(options, false)
+        Self::read(options, View::Wanted)
+    }
+
+    /// As [`Local::load`], but without a kubeconfig: of the clusters nothing is known but what the
+    /// mesh's own files say.
+    pub fn load_offline(options: &Options) -> Result<Self, Failure> {
+        Self::read(options, View::Offline)
     }
 
     /// As [`Local::load`], but for what was applied rather than what is to be applied: with the
     /// contexts that the topology lists no more, as long as the kubeconfig has them, and each
     /// cluster in the namespace that it was applied to.
     pub fn load_applied(options: &Options) -> Result<Self, Failure> {
-        Self::read(options, true)
+        Self::read(options, View::Applied)
     }
 
-    fn read(options: &Options, applied: bool) -> Result<Self, Failure> {
+    fn read(options: &Options, view: View) -> Result<Self, Failure> {
+        let applied = view == View::Applied;
         let home = home::find(&options.choice)?;
         let topology = topology::parse(&home::read_topology(&home.topology)?, &home.topology)?;
         check_mesh_id(&topology, options.choice.mesh.as_deref())?;
         let state = State::load(&home.state(), topology.mesh_id.as_ref())?;
-        let kubeconfig = Kubeconfig::load(options.kubeconfig.as_deref())?;
+        let kubeconfig = match view {
+            View::Offline => Kubeconfig::load_from(&Sources::default())?,
+            View::Wanted | View::Applied => Kubeconfig::load(options.kubeconfig.as_deref())?,
+        };
         let names = topology::resolve(&topology, &pinned(&state))?;
         let mut members: Vec<(Member, ClusterName)> =
             topology.members.iter().cloned().zip(names.into_iter().map(|(_, name)| name)).collect();
@@ -172,7 +195,9 @@ impl Local {
             let entry = match kubeconfig.context(member.context.as_str()) {
                 Ok(entry) => entry,
                 // Nothing is asked of a cluster that this run leaves out.
-                Err(_) if !selected => ContextEntry::unknown(member.context.as_str()),
+                Err(_) if !selected || view == View::Offline => {
+                    ContextEntry::unknown(member.context.as_str())
+                }
                 Err(error) => {
                     return Err(Failure { excerpt: Some(member.place.clone()), ..error.into() });
                 }
@@ -195,6 +220,14 @@ impl Local {
                 self.state.contexts.insert(now.clone(), record);
             }
         }
+        // A former name of a member is no cluster of its own.
+        let (state, topology) = (&mut self.state, &self.topology);
+        let members =
+            state.contexts.iter().filter(|(context, _)| topology.member(context).is_some());
+        let uids: BTreeSet<String> = members.map(|(_, record)| record.uid.clone()).collect();
+        state.contexts.retain(|context, record| {
+            topology.member(context).is_some() || !uids.contains(&record.uid)
+        });
         let names = topology::resolve(&self.topology, &pinned(&self.state))?;
         for (site, (_, name)) in self.sites.iter_mut().zip(names) {
             site.cluster = name;
@@ -236,15 +269,37 @@ impl Local {
         })
     }
 
-    /// The names of the clusters that a member is to be linked with, whether this run works on them
-    /// or not.
-    pub(super) fn linked_with(&self, site: &Site) -> BTreeSet<&str> {
-        let joined = |other: &&Site| {
-            site.member.registry_join
-                && other.member.registry_join
-                && other.context() != site.context()
-        };
-        self.sites.iter().filter(joined).map(|other| other.cluster.as_ref()).collect()
+    /// The members that a member is to be linked with, whether this run works on them or not.
+    fn joined_with(&self, site: &Site) -> impl Iterator<Item = &Site> {
+        let (joined, context) = (site.member.registry_join, site.context().to_owned());
+        let is_peer =
+            move |other: &&Site| joined && other.member.registry_join && other.context() != context;
+        self.sites.iter().filter(is_peer)
+    }
+
+    /// The names of the clusters that a member is to be linked with.
+    pub(super) fn peer_names(&self, site: &Site) -> BTreeSet<&str> {
+        self.joined_with(site).map(|other| other.cluster.as_ref()).collect()
+    }
+
+    /// The links of a member that stay. To those that are not `at_hand` the link that there is
+    /// stays, under the name on record too.
+    pub(super) fn linked_with(&self, site: &Site, at_hand: &BTreeSet<String>) -> Linked<'_> {
+        let mut linked = Linked { names: self.peer_names(site), ..Linked::default() };
+        let mut nameless = BTreeSet::new();
+        for other in self.joined_with(site).filter(|other| !at_hand.contains(other.context())) {
+            match self.state.contexts.get(other.context()) {
+                Some(record) => drop(linked.names.insert(&record.cluster)),
+                None => drop(nameless.insert(other.entry.server.as_str())),
+            }
+        }
+        linked.unsure = !nameless.is_empty();
+        // One at the same address may be the same cluster under another name.
+        let gone = self.state.contexts.iter().filter(|(context, record)| {
+            self.topology.member(context).is_none() && !nameless.contains(record.server.as_str())
+        });
+        linked.left = gone.map(|(_, record)| record.cluster.as_str()).collect();
+        linked
     }
 
     /// The members that this run works on.

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod connect;
+mod countdown;
 pub mod event;
 mod fleet;
 pub mod home;
@@ -13,10 +14,12 @@ pub mod leave;
 mod links;
 pub mod local;
 mod observe;
+mod outdir;
 mod outline;
 mod policy;
 pub mod prepare;
 pub mod rename;
+pub mod render;
 mod rollout;
 pub mod state;
 pub mod status;

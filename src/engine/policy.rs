@@ -125,6 +125,17 @@ pub(super) fn check(
     join(failures).map_or(Ok(()), Err)
 }
 
+/// As [`check`], without a look at the Istio that is there.
+pub(super) fn check_members(
+    local: &Local,
+    options: &Options,
+    reached: &[Reached<'_>],
+) -> Result<(), Failure> {
+    identity::check(local, options, reached)?;
+    let checks = reached.iter().map(|one| check_membership(local, one, false));
+    join(checks.filter_map(Result::err).collect()).map_or(Ok(()), Err)
+}
+
 /// Refuses a cluster of another mesh, and a cluster that would change its name.
 fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
@@ -141,13 +152,13 @@ fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Resul
         Some(name) if !rename => Err(Failure {
             excerpt: Some(site.member.place.clone()),
             ..Failure::new(format!(
-                "`{context}` has the cluster name `{name}` and would become `{}`; that replaces its intermediate CA and every link to it, \
+                "`{context}` has the cluster name `{name}` and would become `{}`; that replaces every link to it and restarts its istiod, \
                  and every proxy there keeps the old name until its pod is restarted",
                 site.cluster
             ))
         }
         .hint(format!("keep the name: `cluster: {name}` under `{context}`"))
-        .hint("or pay the price: add `--allow-cluster-rename`")),
+        .hint("or pay the price: `kubectl multimesh apply --allow-cluster-rename`")),
         _ => Ok(()),
     }
 }

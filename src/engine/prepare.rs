@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::connect::{Purpose, Reached, reach_all};
+use super::connect::{Fleet, Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::identity;
@@ -21,11 +21,11 @@ use crate::error::Failure;
 use crate::istio::base::Base;
 use crate::istio::operator::Variant;
 use crate::istio::remote_secret;
-use crate::kube::ResourceId;
+use crate::kube::{FIELD_MANAGER, ResourceId};
 use crate::plan::change::{Change, Verb, changes};
 use crate::plan::desired::{Place, Rendering, desired};
 use crate::plan::object::{self, Key};
-use crate::plan::prune::{Prune, prunes};
+use crate::plan::prune::{Prune, prunes, take_readers};
 
 /// What the user wants of an apply.
 #[derive(Debug, Clone, Default)]
@@ -118,6 +118,11 @@ pub async fn prepare<'a>(
     let looks = async { Ok(futures::join!(reach, leave)) };
     let ((fleet, (leavers, lost)), rendered) = futures::try_join!(looks, render)?;
     let fleet = fleet?;
+    let (leavers, doubtful) = leave::sort_out(local, &fleet.reached, leavers, events);
+    let mut lost = lost;
+    lost.extend(doubtful);
+    // A run may be about nothing but clusters that leave.
+    let fleet = if leavers.is_empty() { some_of(fleet, &lost)? } else { fleet };
     policy::check(local, options, &fleet.reached, &istioctl.version, wishes.rename)?;
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let observed: Vec<(&Site, &Observed)> =
@@ -132,10 +137,10 @@ pub async fn prepare<'a>(
     let mut failed = trust.failed.clone();
     let in_order = fleet.reached.into_iter().filter(|r| !failed.contains_key(r.site.context()));
     let in_order: Vec<Reached<'_>> = in_order.collect();
-    let compared: Vec<_> = in_order
-        .into_iter()
-        .map(|reached| Box::pin(compare(local, reached, &rendered, &trust, &istioctl.version)))
-        .collect();
+    let at_hand = in_order.iter().map(|reached| reached.site.context().to_owned()).collect();
+    let look = Look { local, rendered, trust: &trust, istio: &istioctl.version, at_hand };
+    let compared: Vec<_> =
+        in_order.into_iter().map(|reached| Box::pin(compare(&look, reached))).collect();
     let mut work = Vec::new();
     for (context, result) in fleet::all(options.parallel, compared).await {
         match result {
@@ -149,12 +154,27 @@ pub async fn prepare<'a>(
         events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
     }
     find_link_changes(local, &mut work);
+    for text in keep_readers(local, &mut work) {
+        events.emit(Event::Note { text });
+    }
     failed.extend(fleet.failed);
     failed.extend(lost);
     Ok(Prepared { istio: istioctl.version, trust, work, leavers, failed })
 }
 
-fn emit_notes(local: &Local, base: &Base, events: &Events) {
+/// Fails where there is nothing at all to work on.
+fn some_of<'a>(
+    mut fleet: Fleet<'a>,
+    lost: &BTreeMap<String, Failure>,
+) -> Result<Fleet<'a>, Failure> {
+    if fleet.reached.is_empty() {
+        fleet.failed.extend(lost.clone());
+    }
+    fleet.some()
+}
+
+/// Tells what there is to say about the files of the user.
+pub(super) fn emit_notes(local: &Local, base: &Base, events: &Events) {
     let overlays = local.selected().filter_map(|site| site.overlay.as_ref());
     let bases = std::iter::once(base).chain(overlays).flat_map(|base| &base.notes);
     for note in local.topology.notes.iter().chain(bases) {
@@ -220,14 +240,19 @@ pub(super) fn place<'a>(
     }
 }
 
+/// What the clusters are compared with.
+struct Look<'a> {
+    local: &'a Local,
+    rendered: BTreeMap<String, Arc<Rendering>>,
+    trust: &'a Trust,
+    istio: &'a str,
+    /// The contexts that this run works on.
+    at_hand: BTreeSet<String>,
+}
+
 /// Compares what a cluster should hold with what it holds, and finds what is somebody else's.
-async fn compare<'a>(
-    local: &Local,
-    reached: Reached<'a>,
-    rendered: &BTreeMap<String, Arc<Rendering>>,
-    trust: &Trust,
-    istio: &str,
-) -> (String, Result<Work<'a>, Failure>) {
+async fn compare<'a>(look: &Look<'_>, reached: Reached<'a>) -> (String, Result<Work<'a>, Failure>) {
+    let Look { local, rendered, trust, istio, at_hand } = look;
     let (site, seen) = (reached.site, &reached.seen);
     let id = object::set_id(site.namespace());
     let own_namespace = seen.namespace.as_ref().is_none_or(|ns| object::is_ours(ns, &id));
@@ -235,7 +260,8 @@ async fn compare<'a>(
     let rendering = rendered.get(site.context()).map(Arc::clone).unwrap_or_default();
     let desired = desired(&place, &rendering, trust.cacerts.get(site.context()));
     let mut changes = changes(&desired, |key| seen.live(key));
-    let prunes = prunes(&seen.ours, &desired, &local.linked_with(site));
+    let linked = local.linked_with(site, at_hand);
+    let prunes = prunes(&seen.ours, &desired, &linked, FIELD_MANAGER);
     let context = site.context().to_owned();
     match find_foreign(&reached, &mut changes).await {
         Ok(()) => (context, Ok(Work { reached, desired, changes, prunes, links: Vec::new() })),
@@ -275,7 +301,9 @@ fn find_link_changes(local: &Local, work: &mut [Work<'_>]) {
         .map(|one| {
             let site = one.reached.site;
             let token = links::token_key(site);
-            let stays = !one.changes.iter().any(|change| change.key() == token);
+            // Marking it anew leaves the token as it is.
+            let made = |change: &Change| change.verb != Verb::Update && change.key() == token;
+            let stays = !one.changes.iter().any(made);
             let known = links::Known {
                 cluster: site.cluster.to_string(),
                 credential: links::seen_credential(site, &one.reached.seen).filter(|_| stays),
@@ -288,6 +316,28 @@ fn find_link_changes(local: &Local, work: &mut [Work<'_>]) {
         let peers = peers.into_iter().filter_map(|peer| credentials.get(peer.context()));
         one.links = links::changes(one.reached.site, &one.reached.seen, peers);
     }
+}
+
+/// Keeps the accounts that a cluster was read with before, as long as not every peer is at hand to
+/// get a token of the new one.
+fn keep_readers(local: &Local, work: &mut [Work<'_>]) -> Vec<String> {
+    let at_hand: BTreeSet<String> = work.iter().map(|one| one.context().to_owned()).collect();
+    let mut notes = Vec::new();
+    for one in work {
+        let site = one.reached.site;
+        let mut joined = local.sites.iter().filter(|other| other.member.registry_join);
+        let away = joined.find(|other| !at_hand.contains(other.context()));
+        let Some(away) = away.filter(|_| site.member.registry_join) else { continue };
+        let (_, accounts) = take_readers(&mut one.prunes);
+        notes.extend(accounts.iter().map(|account| {
+            format!(
+                "`{}`: the account `{account}` and its token stay, as `{}` may still use them and is not worked on",
+                site.context(),
+                away.context()
+            )
+        }));
+    }
+    notes
 }
 
 /// Links that this run does not make, as one side of them is left out.

@@ -21,7 +21,7 @@ pub async fn follow_renames(
         let records = local.state.contexts.iter();
         records.filter(|(context, _)| local.topology.member(context).is_none())
     };
-    if new.is_empty() || gone().next().is_none() {
+    if gone().next().is_none() {
         return Ok(());
     }
     let looks = new.into_iter().map(|site| async {

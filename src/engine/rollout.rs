@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::countdown::{Count, Countdown};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::lease::ClusterLease;
@@ -18,11 +19,11 @@ use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
 use crate::istio::remote_secret::Credential;
-use crate::kube::{self, Apply, Cluster, Propagation};
+use crate::kube::{self, Apply, Cluster, Deletion, Propagation};
 use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label};
 use crate::plan::order::Step;
-use crate::plan::prune::Prune;
+use crate::plan::prune::{Prune, take_readers};
 use crate::plan::removal::Target;
 
 /// How an apply goes about its work.
@@ -95,6 +96,12 @@ pub(super) struct Rollout<'a> {
     pub events: &'a Events,
     /// How many clusters are written to at once.
     pub turns: &'a Semaphore,
+    /// Held until the links to clusters that leave are gone here.
+    pub leavers_linked: Option<Count<'a>>,
+    /// Held until all links are made here.
+    pub linking: Option<Count<'a>>,
+    /// Until all links are made everywhere.
+    pub all_links: &'a Countdown,
 }
 
 #[derive(Default)]
@@ -118,7 +125,7 @@ impl From<Counter> for Written {
 
 impl Rollout<'_> {
     /// Brings the cluster to where it should be.
-    pub(super) async fn run(self) -> Result<Written, Failure> {
+    pub(super) async fn run(mut self) -> Result<Written, Failure> {
         let _close = CloseOnDrop(self.exchange, self.site.context());
         let counter = Counter::default();
         // Before any write: peers need not wait for a cluster that breaks now.
@@ -129,11 +136,22 @@ impl Rollout<'_> {
             let _turn = self.turns.acquire().await;
             self.write(&counter, Step::Ground, "creating the namespace").await?;
             self.prune(&counter, "dropping links", |prune| prune.link.is_some()).await?;
+            if let Some(count) = self.leavers_linked.take() {
+                count.done();
+            }
             self.write(&counter, Step::Foundation, "writing accounts, rights and certificates")
                 .await?;
         }
+        let linking = self.linking.take();
+        let link = async {
+            let linked = self.link(&counter).await;
+            if let Some(count) = linking.filter(|_| linked.is_ok()) {
+                count.done();
+            }
+            linked
+        };
         let (published, linked, installed) =
-            futures::join!(self.publish(), self.link(&counter), self.install(&counter));
+            futures::join!(self.publish(), link, self.install(&counter));
         let failures = [published, linked, installed].into_iter().filter_map(Result::err);
         if let Some(failure) = Failure::combine(failures) {
             return Err(failure);
@@ -141,7 +159,14 @@ impl Rollout<'_> {
         // Nothing goes before what takes its place is there.
         if self.manner.prune {
             let what = "deleting what is not wanted any more";
-            self.prune(&counter, what, |prune| prune.link.is_none()).await?;
+            let (readers, _) = take_readers(&mut self.prunes.clone());
+            let is_reader = |prune: &Prune| readers.contains(prune);
+            let is_other = |prune: &Prune| prune.link.is_none() && !is_reader(prune);
+            self.prune(&counter, what, is_other).await?;
+            // A peer that could not be given another token goes on with the former one.
+            if !readers.is_empty() && self.all_links.end().await {
+                self.prune(&counter, what, is_reader).await?;
+            }
         }
         if let Some(change) = &self.last {
             self.send(&counter, change).await?;
@@ -176,7 +201,9 @@ impl Rollout<'_> {
                 let result = self.cluster.delete(&id, uid, Propagation::Background).await?;
                 let context = self.site.context();
                 tracing::info!(context, object = %target.key, ?result, "pruned");
-                counter.pruned.fetch_add(1, Ordering::Relaxed);
+                if matches!(result, Deletion::Deleted | Deletion::Deleting) {
+                    counter.pruned.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok::<_, Failure>(())
             });
             fleet::try_all(REQUESTS, deletes).await?;

@@ -161,7 +161,8 @@ mod tests {
     fn a_record_without_the_authority_is_read() {
         let text = "format: 1\nmesh_id: m1\ncontexts:\n  a: {uid: u, cluster: a, network: n, \
                     namespace: istio-system, server: 'https://10.0.0.1'}\n";
-        assert_eq!(State::parse(text, Path::new("state.yaml")).unwrap().contexts["a"].ca, None);
+        let state = State::parse(text, Path::new("state.yaml")).unwrap();
+        assert_eq!(state.contexts["a"].ca, None);
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub async fn survey<'a>(
         reach_all(local, options, purpose, events),
         links::reach(local, options, events),
     );
-    let fleet = fleet?;
+    let fleet = fleet?.some()?;
     let (reached, renamed) = unify(local, fleet.reached);
     identity::check(local, options, &reached)?;
     policy::join(reached.iter().filter_map(|r| check_owner(local, r).err()).collect())

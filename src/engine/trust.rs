@@ -150,7 +150,9 @@ struct Found {
 fn live_cacerts(site: &Site, seen: &Observed) -> Result<Option<Found>, Failure> {
     let Some(secret) = &seen.cacerts else { return Ok(None) };
     let ours = object::is_ours(secret, &object::set_id(site.namespace()));
-    let cacerts = parse(secret).map_err(|why| {
+    // Its roots as well: they are compared with the mesh's before all else.
+    let readable = |cacerts: Cacerts| cacerts.roots().map(|_| cacerts);
+    let cacerts = parse(secret).and_then(readable).map_err(|why| {
         Failure::new(format!(
             "`{}`: the Secret {}/cacerts cannot be used: {why}",
             site.context(),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::topology::yaml::{Document, Entry, Node, Value, YamlError};
-use crate::topology::{Note, Place};
+use crate::topology::{Note, Place, shortened};
 
 mod legacy;
 mod owned;
@@ -96,7 +96,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A key beside `spec` that an `IstioOperator` does not have.
-    #[error("{place}: an `{KIND}` has no key `{key}`")]
+    #[error("{place}: an `{KIND}` has no key `{}`", shortened(key))]
     UnknownKey {
         /// Its place.
         place: Place,
@@ -136,7 +136,10 @@ impl Error {
             Self::WrongType { .. } => return None,
             Self::WrongKind { hint, .. } => (*hint).to_owned(),
             Self::UnknownKey { key, .. } => {
-                format!("if `{key}` belongs to the installation, indent it below `spec:`")
+                format!(
+                    "if `{}` belongs to the installation, indent it below `spec:`",
+                    shortened(key)
+                )
             }
             Self::Owned { values, .. } => {
                 let mut lines: Vec<_> =
@@ -228,9 +231,9 @@ fn kind<'d>(document: &'d Document<'_>, role: Role) -> Result<Option<&'d Entry>,
     let entry = root.entry("kind").or_else(|| root.entry("apiVersion"));
     let found = match (version, name) {
         ("", "") => "an object without `apiVersion` and `kind`".to_owned(),
-        ("", name) => format!("`{name}` without `apiVersion`"),
-        (version, "") => format!("an object of `{version}` without `kind`"),
-        (version, name) => format!("`{name}` of `{version}`"),
+        ("", name) => format!("`{}` without `apiVersion`", shortened(name)),
+        (version, "") => format!("an object of `{}` without `kind`", shortened(version)),
+        (version, name) => format!("`{}` of `{}`", shortened(name), shortened(version)),
     };
     let hint = if version.starts_with("sailoperator.io/") {
         "an Istio of the Sail operator stays its own: write `control_plane: existing` for such \

@@ -1,5 +1,6 @@
 //! What an apply writes to one cluster.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub enum Verb {
 }
 
 /// An object that has to be written.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Change {
     /// What happens.
     pub verb: Verb,
@@ -40,6 +41,18 @@ impl Change {
     /// Which object it is.
     pub fn key(&self) -> Key {
         Key::of(&self.object)
+    }
+}
+
+/// Without the content, which may be secret.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, step, .. } = self;
+        f.debug_struct("Change")
+            .field("verb", verb)
+            .field("step", step)
+            .field("key", &self.key())
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 use similar::udiff::UnifiedHunkHeader;
 use similar::{ChangeTag, DiffOp, TextDiff};
@@ -12,6 +11,7 @@ use super::object::{DIGEST, annotation};
 use super::outline::{Changes, ObjectChange, Verb};
 use super::overlay::{is_answer, overlay};
 use super::redact::Redactor;
+use super::text;
 
 /// Lines around a change that are shown with it, as `diff -u` does.
 const CONTEXT: usize = 3;
@@ -106,30 +106,7 @@ impl fmt::Display for Diff {
 /// An object as people read it: no noise, and what names it first.
 fn yaml(mut object: Value) -> String {
     noise::strip(&mut object);
-    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-    serde_saphyr::to_string_with_options(&Ordered(&object), options)
-        .unwrap_or_else(|_| format!("{object:#}"))
-}
-
-/// An object with its `apiVersion`, `kind` and `metadata` before everything else.
-struct Ordered<'a>(&'a Value);
-
-impl Serialize for Ordered<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const FIRST: [&str; 3] = ["apiVersion", "kind", "metadata"];
-        let Some(fields) = self.0.as_object() else { return self.0.serialize(serializer) };
-        let mut rest: Vec<_> =
-            fields.iter().filter(|(name, _)| !FIRST.contains(&name.as_str())).collect();
-        rest.sort_by_key(|(name, _)| *name);
-        let mut map = serializer.serialize_map(Some(fields.len()))?;
-        for (name, value) in FIRST.iter().filter_map(|name| fields.get_key_value(*name)) {
-            map.serialize_entry(name, value)?;
-        }
-        for (name, value) in rest {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
+    text::yaml(&object)
 }
 
 /// The hunks of a unified diff; each is headed by the field that it is in, as git names functions.

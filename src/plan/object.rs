@@ -100,6 +100,13 @@ pub fn is_ours(object: &Value, set_id: &str) -> bool {
     label(object, PART_OF) == Some(set_id)
 }
 
+/// Whether a field manager has applied an object.
+pub fn is_applied_by(object: &Value, manager: &str) -> bool {
+    let managers = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let mut managers = managers.into_iter().flatten();
+    managers.any(|entry| entry["manager"] == manager && entry["operation"] == "Apply")
+}
+
 /// Marks an object as a member of the apply set, with a digest of what is applied.
 pub fn mark(object: &mut Value, set_id: &str) {
     object["metadata"]["labels"][PART_OF] = json!(set_id);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::contents;
-use super::object::{Key, annotation, group, is_ours, label, set_id};
+use super::object::{Key, annotation, group, is_applied_by, is_ours, label, set_id};
 
 /// The order of deletion: nothing is left without what it needs while it is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,7 +220,7 @@ fn ground_fate(scene: &Scene<'_>, ground: &Value, removal: &Removal) -> (Ground,
     let id = set_id(scene.namespace);
     let stay = |reason| Some(Stay { key: Key::of(ground), reason });
     if !is_ours(ground, &id) {
-        if !has_our_fields(ground, scene.manager) {
+        if !is_applied_by(ground, scene.manager) {
             let there = removal.parent || !removal.targets.is_empty();
             return (Ground::Clean, if there { stay(Reason::Foreign) } else { None });
         }
@@ -237,13 +237,6 @@ fn ground_fate(scene: &Scene<'_>, ground: &Value, removal: &Removal) -> (Ground,
     } else {
         (Ground::Delete, None)
     }
-}
-
-/// Whether the tool has set labels on a namespace that it did not make.
-fn has_our_fields(ground: &Value, manager: &str) -> bool {
-    let managers = ground.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let mut managers = managers.into_iter().flatten();
-    managers.any(|entry| entry["manager"] == manager && entry["operation"] == "Apply")
 }
 
 /// Pods whose sidecar was injected by our istiod, by namespace; not those that go themselves.

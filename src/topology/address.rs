@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::model::{GATEWAY_PORT, GatewayAddress, GatewayHost};
+use super::source::end_of_credentials;
 
 /// Why an address cannot be used, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub(crate) fn host(text: &str) -> Result<String, BadAddress> {
 fn url_host(rest: &str) -> Result<HostPort, BadAddress> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
-    if authority.contains('@') {
+    if authority.contains('@') || end_of_credentials(rest).is_some() {
         return bad(
             "it holds credentials, and a topology file is no place for secrets",
             Some("take out what is before the `@`".to_owned()),
@@ -205,8 +206,10 @@ mod tests {
         }
         assert_eq!(hint(proxy_url("p:3128")).unwrap(), "write `http://p:3128`");
         assert!(proxy_url("ftp://p").is_err());
-        let secret = proxy_url("http://bob:s3cret@p").unwrap_err();
-        assert!(!format!("{secret:?}").contains("s3cret"));
+        for url in ["http://bob:s3cret@p", "http://bob:s3cret/x@p", "http://bob:s3cret/@p"] {
+            let secret = proxy_url(url).unwrap_err();
+            assert!(!format!("{secret:?}").contains("s3cret"), "{secret:?}");
+        }
     }
 
     #[test]

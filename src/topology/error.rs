@@ -104,20 +104,6 @@ pub enum Error {
         /// The name.
         cluster: ClusterName,
     },
-    /// A cluster that is in the mesh under one name and is now given another.
-    #[error(
-        "{place}: `{context}` is in the mesh as cluster `{pinned}` and cannot become `{wanted}`"
-    )]
-    ClusterRenamed {
-        /// Where the new name is.
-        place: Place,
-        /// The context.
-        context: ContextName,
-        /// The name in use.
-        pinned: ClusterName,
-        /// The new name.
-        wanted: ClusterName,
-    },
     /// A selector that is not well formed.
     #[error("`{}` selects nothing: {reason}", shortened(selector))]
     BadSelector {
@@ -180,8 +166,7 @@ impl Error {
             | Self::WrongType { place, .. }
             | Self::Invalid { place, .. }
             | Self::BadContextName { place, .. }
-            | Self::ClusterNameTaken { place, .. }
-            | Self::ClusterRenamed { place, .. } => Some(place),
+            | Self::ClusterNameTaken { place, .. } => Some(place),
             Self::BadSelector { .. } | Self::NoMatch { .. } | Self::NothingSelected { .. } => None,
         }
     }
@@ -222,10 +207,6 @@ impl Error {
             Self::ClusterNameTaken { context, .. } => {
                 Some(format!("give `{context}` another name with `cluster:`"))
             }
-            Self::ClusterRenamed { pinned, .. } => Some(format!(
-                "write `cluster: {pinned}`; to rename the cluster, take its context out of the \
-                 topology, apply, put it back under the new name and apply again"
-            )),
             Self::BadSelector { .. } => Some(
                 "a selector is a context, `/regex/`, or either of them after `^` to leave it out"
                     .to_owned(),

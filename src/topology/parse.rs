@@ -288,7 +288,8 @@ impl Fields<'_> {
             Value::Text(text) => return Ok(Some(text.clone())),
             Value::Null => "write a value after the colon, or take the line out".to_owned(),
             Value::Bool(_) | Value::Number(_) => {
-                format!("write it in quotes: `{key}: \"{}\"`", self.document.spelling(&entry.node))
+                let spelling = shortened(self.document.spelling(&entry.node));
+                format!("write it in quotes: `{key}: \"{spelling}\"`")
             }
             Value::List(_) | Value::Map(_) => format!("write one value: `{key}: <value>`"),
         };
@@ -342,7 +343,7 @@ impl Fields<'_> {
             let hint = format!("write `{key}: true` or `{key}: false`, without quotes");
             return Err(self.wrong_type(key, "`true` or `false`", &entry.node, hint));
         };
-        let spelling = self.document.spelling(&entry.node);
+        let spelling = shortened(self.document.spelling(&entry.node));
         if spelling != value.to_string() {
             notes.push(Note {
                 place: self.document.place(entry.node.mark),

@@ -45,6 +45,18 @@ impl fmt::Display for Note {
     }
 }
 
+/// Where the `@` is that ends the user and password of a URL, in what follows its `://`. A password
+/// may have a `/` in it, though none should.
+pub(crate) fn end_of_credentials(after: &str) -> Option<usize> {
+    let word = after.split(char::is_whitespace).next().unwrap_or_default();
+    let authority = word.split('/').next().unwrap_or_default();
+    authority.rfind('@').or_else(|| {
+        let (_, port) = authority.split_once(':')?;
+        let password = !port.is_empty() && !port.bytes().all(|byte| byte.is_ascii_digit());
+        if password { word.rfind('@') } else { None }
+    })
+}
+
 /// Replaces `user:password` of every `scheme://user:password@host` in `line`.
 pub(crate) fn mask_credentials(line: &str) -> String {
     let mut masked = String::with_capacity(line.len());
@@ -52,16 +64,13 @@ pub(crate) fn mask_credentials(line: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
-        let end = after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len());
-        let (authority, tail) = after.split_at(end);
-        match authority.rfind('@') {
+        rest = match end_of_credentials(after) {
             Some(sign) => {
                 masked.push_str("***");
-                masked.push_str(&authority[sign..]);
+                &after[sign..]
             }
-            None => masked.push_str(authority),
-        }
-        rest = tail;
+            None => after,
+        };
     }
     masked.push_str(rest);
     masked
@@ -78,5 +87,12 @@ mod tests {
             "    proxy_url: http://***@proxy:3128/x # http://ok/a@b"
         );
         assert_eq!(mask_credentials("a: b@c"), "a: b@c");
+        assert_eq!(mask_credentials("http://ok:80/a@b"), "http://ok:80/a@b");
+    }
+
+    #[test]
+    fn a_password_is_masked_that_looks_like_the_rest_of_a_url() {
+        assert_eq!(mask_credentials("ftp://a:b@c://d:s3cret@e"), "ftp://***@c://***@e");
+        assert_eq!(mask_credentials("http://bob:s3/cr/et@proxy x@y"), "http://***@proxy x@y");
     }
 }

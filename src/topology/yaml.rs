@@ -266,6 +266,12 @@ fn place(line: Option<&str>, file: &Path, mark: Mark) -> Place {
     }
 }
 
+/// Whether the fault is depth: the reader counts it, and so does its scanner, which is ahead of it.
+pub(crate) fn nested_too_deep(fault: &Saphyr) -> bool {
+    matches!(fault, Saphyr::Budget { breach: BudgetBreach::Depth { .. }, .. })
+        || UserMessageFormatter.format_message(fault).contains("recursion limit exceeded")
+}
+
 /// Says in our words what the reader did not like.
 fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
     let mut mark = fault.location().map_or(Mark { line: 1, column: 1, bytes: None }, Mark::from);
@@ -278,7 +284,7 @@ fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
             "a second YAML document starts here, the file must hold one".to_owned(),
             Some("take out the `---` line and what does not belong to this file"),
         ),
-        Saphyr::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+        other if nested_too_deep(other) => {
             (format!("lists and mappings are nested more than {MAX_DEPTH} deep here"), None)
         }
         Saphyr::Budget { .. }
@@ -303,7 +309,7 @@ fn syntax(fault: &Saphyr, text: &str, file: &Path) -> YamlError {
             ("a key must be text".to_owned(), Some("write the key in quotes"))
         }
         Saphyr::NonFiniteFloat { value, .. } => (
-            format!("`{value}` is a number without a finite value"),
+            format!("`{}` is a number without a finite value", shortened(value)),
             Some("write it in quotes if it is meant as text"),
         ),
         other => {
@@ -349,7 +355,13 @@ fn reworded(message: &str) -> (String, Option<&'static str>) {
     } else {
         None
     };
-    (format!("invalid YAML: {}", message.replace(['\n', '\r'], " ")), hint)
+    let clean = |c: char| match c {
+        '\n' | '\r' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    let message: String = message.chars().map(clean).take(MAX_EXCERPT).collect();
+    (format!("invalid YAML: {message}"), hint)
 }
 
 impl From<Spanned<Value>> for Node {

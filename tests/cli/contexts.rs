@@ -83,7 +83,7 @@ fn a_kubeconfig_that_is_none() {
     assert!(!run.output().contains("secret-of-the-kubeconfig"));
     assert_snapshot!(run.told(), @r#"
 exit 1
-error: the kubeconfig [dir]/home/.kube/config, line 3, column 9, is not valid: unclosed bracket '{'
+error: the kubeconfig [dir]/home/.kube/config, line 3, column 9, is not valid: unclosed bracket
 hint: correct it, then try `kubectl --kubeconfig [dir]/home/.kube/config config view`
 "#);
 }

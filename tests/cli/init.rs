@@ -350,7 +350,7 @@ next: edit [dir]/home/.config/multimesh/shop/topology.yaml, then run `kubectl mu
         .write("home/.kube/config", &format!("users:\n- name: a\n  user: {{token: \"{TOKEN}\"\n"));
     let run = garbage.run(&["init", "--mesh-id", "shop"]).expect(0);
     let note = run.told().lines().nth(1).unwrap().to_owned();
-    assert_snapshot!(note, @"note: the kubeconfig [dir]/home/.kube/config, line 3, column 9, is not valid: unclosed bracket '{'; topology.yaml has an example in place of your contexts");
+    assert_snapshot!(note, @"note: the kubeconfig [dir]/home/.kube/config, line 3, column 9, is not valid: unclosed bracket; topology.yaml has an example in place of your contexts");
     assert!(!run.output().contains("secret-of-the-kubeconfig"));
 
     let missing = Sandbox::new();

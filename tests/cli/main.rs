@@ -16,6 +16,7 @@ mod files;
 mod init;
 mod interrupt;
 mod istioctl;
+mod render;
 mod seed;
 mod usage;
 mod wrong_cluster;

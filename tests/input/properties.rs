@@ -68,7 +68,7 @@ fn scalar() -> impl Strategy<Value = String> {
 
 fn record() -> impl Strategy<Value = Record> {
     let texts = (scalar(), scalar(), scalar(), scalar(), scalar(), prop::option::of(scalar()));
-    let left = prop::option::of(prop_oneof![Just(Left::Pending), Just(Left::Kept)]);
+    let left = prop::option::of(prop::sample::select(vec![Left::Pending, Left::Kept]));
     let ca = prop::option::of(prop::collection::vec(scalar(), 0..3));
     (texts, ca, left).prop_map(|((uid, cluster, network, namespace, server, istio), ca, left)| {
         Record { uid, cluster, network, namespace, server, ca, istio, left }

@@ -10,10 +10,12 @@
 #[path = "../support/live.rs"]
 #[expect(dead_code, reason = "the other tier uses more of it")]
 mod live;
+#[path = "../support/secrets.rs"]
+mod secrets;
 
 mod cleanup;
 mod gateways;
-mod secrets;
+mod render;
 mod seed;
 mod story;
 mod traces;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cleanup::{Cleanup, delete_echo};
 use crate::live::{User, versions};
 use crate::traces::{differences, objects};
-use crate::traffic::requests_are_answered_from_everywhere;
+use crate::traffic::{answering, requests_are_answered_from_everywhere};
 use crate::{clusters, secrets};
 
 #[test]
@@ -40,6 +40,7 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
         assert_eq!(&versions(lab, cluster), settled, "{}", cluster.context);
     }
 
+    one_leaves_while_requests_go_on(&user, &three);
     delete_echo(lab, &three);
     user.run(&["teardown"]).expect(64).says("--yes");
     let gone = user.run(&["teardown", "--yes", "-vvv"]).expect(0);
@@ -59,6 +60,33 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     }
     assert!(dir.join("certs/root-key.pem").is_file(), "local files stay");
     user.run(&["teardown", "--yes"]).expect(0);
+}
+
+/// The last one leaves: what the others ask for is answered all the while, and in the end by them.
+fn one_leaves_while_requests_go_on(user: &User, three: &[Cluster]) {
+    let (lab, stay) = (&user.lab, &three[..2]);
+    user.describe("story", &stay.iter().collect::<Vec<_>>());
+    let ask = || {
+        for cluster in stay {
+            let replies = lab.request_echo(cluster, 20).unwrap();
+            assert_eq!(replies.len(), 20);
+            for reply in replies {
+                assert_eq!(reply.code, "200", "{} -> {:?}", cluster.context, reply.cluster);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| user.run(&["apply", "--yes"]));
+        while !run.is_finished() {
+            ask();
+        }
+        run.join().unwrap().expect(0).says("the token that its peers held is refused now");
+    });
+    ask();
+    let names: BTreeSet<String> = stay.iter().map(|cluster| cluster.context.clone()).collect();
+    for cluster in stay {
+        assert_eq!(answering(lab, cluster), names, "the one that left answers {}", cluster.context);
+    }
 }
 
 fn check_status(user: &User, material: &[String]) {

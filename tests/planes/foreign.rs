@@ -15,20 +15,13 @@ const CA: &str =
 const KEY: &str =
     include_str!("../fixtures/seed-workdir/certs/intermediate-context-east-1/ca-key.pem");
 
-fn apply_object(planes: &Planes, index: usize, object: &str) {
-    let cluster = &planes.clusters[index];
-    planes.lab.kubectl(cluster, &["apply", "-f", "-"], Some(object)).unwrap();
-}
-
 #[test]
 fn cacerts_with_another_root_are_refused_before_any_write() {
     let planes = Planes::start(2);
     planes.kubectl(1, &["create", "namespace", "istio-system"]);
     let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
     let entry = |name: &str, pem: &str| format!("  {name}: |\n{}", indent(pem));
-    apply_object(
-        &planes,
-        1,
+    planes.kubectl_apply(1,
         &format!(
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: cacerts, namespace: istio-system}}\nstringData:\n{}{}{}{}",
             entry("root-cert.pem", ROOT),
@@ -51,8 +44,7 @@ fn cacerts_with_another_root_are_refused_before_any_write() {
 fn an_istio_of_somebody_else_is_refused_before_any_write() {
     let planes = Planes::start(2);
     planes.kubectl(0, &["create", "namespace", "istio-system"]);
-    apply_object(
-        &planes,
+    planes.kubectl_apply(
         0,
         "apiVersion: apps/v1
 kind: Deployment
@@ -113,7 +105,7 @@ stringData: {{{}: theirs}}
 ",
         planes.clusters[1].context
     );
-    apply_object(&planes, 0, &by_hand);
+    planes.kubectl_apply(0, &by_hand);
     planes.apply(&[]).expect(0).says("by-hand").says("it is kept");
     assert_eq!(planes.links(0), ["secret/by-hand"]);
     assert_eq!(planes.links(1).len(), 1);
@@ -186,15 +178,15 @@ fn an_existing_istiod_joins_when_it_fits_and_stays_as_it_is() {
     planes.apply(&[]).expect(1).says(theirs).says("has no istiod in the namespace istio-system");
 
     planes.kubectl(1, &["create", "namespace", "istio-system"]);
-    apply_object(&planes, 1, &istiod_named("other"));
+    planes.kubectl_apply(1, &istiod_named("other"));
     planes
         .apply(&[])
         .expect(1)
         .says("its istiod calls the cluster `other`")
         .says(&format!("hint: say `cluster: other` under `{theirs}`"));
-    apply_object(&planes, 1, &istiod_named("Kubernetes"));
+    planes.kubectl_apply(1, &istiod_named("Kubernetes"));
     planes.apply(&[]).expect(1).says(&format!("multiCluster.clusterName: {theirs}"));
-    apply_object(&planes, 1, &istiod_named(theirs));
+    planes.kubectl_apply(1, &istiod_named(theirs));
     planes.apply(&[]).expect(1).says("signs with a root of its own").says("hint:");
     assert!(planes.is_untouched(0) && planes.is_untouched(1));
 
@@ -207,7 +199,7 @@ fn an_existing_istiod_joins_when_it_fits_and_stays_as_it_is() {
         "metadata": { "name": "cacerts", "namespace": "istio-system" },
         "stringData": data,
     });
-    apply_object(&planes, 1, &secret.to_string());
+    planes.kubectl_apply(1, &secret.to_string());
     let reader = "istio-reader-service-account";
     planes.kubectl(1, &["create", "serviceaccount", reader, "-n", "istio-system"]);
     let theirs_now = || {

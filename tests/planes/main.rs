@@ -11,23 +11,33 @@
 #[path = "../support/live.rs"]
 #[expect(dead_code, reason = "the other tier uses more of it")]
 mod live;
+#[path = "../support/secrets.rs"]
+mod secrets;
 
 mod faults;
 mod foreign;
 mod identity;
 mod istioctl;
 mod lab;
+mod leave;
 mod locks;
+mod plan;
+mod prune;
+mod rename;
+mod render;
 mod rights;
 mod running;
+mod terminal;
 
 use std::ffi::OsString;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{process, thread};
 
 use live::{Run, User};
 use multimesh_lab::Cluster;
+use serde_json::Value;
 
 /// Control planes of a test's own, which end with it.
 struct Planes {
@@ -76,6 +86,43 @@ impl Planes {
     /// Applies without waiting for pods, which nothing runs here.
     fn apply(&self, arguments: &[&str]) -> Run {
         self.user.run(&[&["apply", "--wait=false"], arguments].concat())
+    }
+
+    /// What an apply would do, as the document that `plan -o json` prints.
+    #[track_caller]
+    fn plan(&self, arguments: &[&str], code: i32) -> Value {
+        let run = self.run(&[&["plan", "-o", "json"], arguments].concat()).expect(code);
+        serde_json::from_str(&run.stdout).expect("a document")
+    }
+
+    /// Writes a topology with these settings for planes by their number, in a mesh `m`.
+    fn describe_as(&self, members: &[(usize, &str)]) {
+        let entries = members.iter().map(|(index, settings)| {
+            format!("  {}: {{{settings}}}\n", self.clusters[*index].context)
+        });
+        let text = format!("mesh_id: m\ncontexts:\n{}", entries.collect::<String>());
+        self.write("m", "topology.yaml", &text);
+    }
+
+    /// Sends an object as kubectl does.
+    fn kubectl_apply(&self, index: usize, object: &str) {
+        let cluster = &self.clusters[index];
+        self.lab.kubectl(cluster, &["apply", "-f", "-"], Some(object)).expect("kubectl apply");
+    }
+
+    /// The record of what was applied where.
+    fn state(&self) -> Value {
+        let text = std::fs::read_to_string(self.mesh("m").join("state.yaml")).expect("a record");
+        serde_yaml::from_str(&text).expect("the record is YAML")
+    }
+
+    /// A kubeconfig with one context of that name, which leads to a plane.
+    fn kubeconfig_as(&self, index: usize, context: &str) -> PathBuf {
+        let cluster = &self.clusters[index];
+        let text = std::fs::read_to_string(cluster.kubeconfig()).expect("a kubeconfig");
+        let path = self.home().join(format!("kubeconfig-{index}-{context}"));
+        std::fs::write(&path, text.replace(&cluster.context, context)).expect("a kubeconfig");
+        path
     }
 
     fn kubectl(&self, index: usize, arguments: &[&str]) -> String {

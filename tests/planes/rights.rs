@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::Planes;
 
 /// A kubeconfig of the plane's cluster with other credentials: a user entry in YAML.
-fn kubeconfig_with(planes: &Planes, user: &str) -> String {
+pub(crate) fn kubeconfig_with(planes: &Planes, user: &str) -> String {
     let text = std::fs::read_to_string(planes.clusters[0].kubeconfig()).unwrap();
     let mut config: serde_json::Value = serde_yaml::from_str(&text).unwrap();
     config["users"][0]["user"] = serde_yaml::from_str(user).unwrap();
@@ -14,7 +14,8 @@ fn kubeconfig_with(planes: &Planes, user: &str) -> String {
     path.display().to_string()
 }
 
-fn reader_token(planes: &Planes, role: &str) -> String {
+/// The token of an account with this role.
+pub(crate) fn token_for(planes: &Planes, role: &str) -> String {
     planes.kubectl(0, &["create", "serviceaccount", "someone", "-n", "default"]);
     let subject = "--serviceaccount=default:someone";
     let role = format!("--clusterrole={role}");
@@ -25,7 +26,7 @@ fn reader_token(planes: &Planes, role: &str) -> String {
 #[test]
 fn a_read_only_account_is_told_which_verbs_it_lacks() {
     let mut planes = Planes::start(1);
-    let token = reader_token(&planes, "view");
+    let token = token_for(&planes, "view");
     let file = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
     planes.user.set_kubeconfig(file);
     let run =
@@ -39,7 +40,7 @@ fn a_read_only_account_is_told_which_verbs_it_lacks() {
 #[test]
 fn a_credential_plugin_is_run_once() {
     let mut planes = Planes::start(1);
-    let token = reader_token(&planes, "cluster-admin");
+    let token = token_for(&planes, "cluster-admin");
     let (plugin, count) = (planes.home().join("plugin"), planes.home().join("count"));
     let answer = format!(
         r#"{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"{token}"}}}}"#

@@ -8,6 +8,9 @@ use std::process::{Command, Output};
 use multimesh_lab::{Cluster, Lab, MESH_BASE};
 use serde_json::Value;
 
+/// What these tests run.
+const BINARY: &str = env!("CARGO_BIN_EXE_kubectl-multimesh");
+
 /// The lab that `cargo xtask test` started.
 pub(crate) fn lab() -> Lab {
     let name = std::env::var("MULTIMESH_TEST_LAB")
@@ -92,15 +95,27 @@ impl User {
 
     /// The binary, ready to run in the lab with nothing of the caller's environment that matters.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self
-            .lab
-            .command(env!("CARGO_BIN_EXE_kubectl-multimesh"))
-            .expect("a command in the lab");
+        let mut command = self.command_of(BINARY);
+        command.args(arguments);
+        command
+    }
+
+    /// The binary, ready to run at a terminal: what is written to it is typed there, and all that it
+    /// prints comes from stdout. No argument may need quoting.
+    pub(crate) fn at_terminal(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command_of("script");
+        let line = [&[BINARY], arguments].concat().join(" ");
+        command.env("TERM", "dumb").args(["-qefc", &line, "/dev/null"]);
+        command
+    }
+
+    fn command_of(&self, program: &str) -> Command {
+        let mut command = self.lab.command(program).expect("a command in the lab");
         for name in ["MESH_ID", "ORG_NAME", "WORKDIR", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY"] {
             command.env_remove(name);
         }
         command.env("KUBECONFIG", &self.kubeconfig);
-        command.env("MULTIMESH_HOME", self.home()).env("NO_COLOR", "1").args(arguments);
+        command.env("MULTIMESH_HOME", self.home()).env("NO_COLOR", "1");
         command
     }
 

@@ -18,6 +18,8 @@ const LONGEST: u64 = 8192;
 const TIMEOUT: u64 = 10;
 /// The most memory that one input may take, in MiB.
 const MEMORY: u64 = 1024;
+/// The largest file that is kept of what was found, in bytes.
+const LARGEST: u64 = 2048;
 /// The most files that the corpus of a target keeps.
 const MOST_FILES: usize = 48;
 /// How the names of files begin that a run has found; others are written by hand and stay.
@@ -79,7 +81,9 @@ fn run_all(fuzz: &Fuzz) -> Result<usize> {
         faults += run.faults.len();
     }
     say("");
-    lines.iter().for_each(|line| say(line));
+    for line in &lines {
+        say(line);
+    }
     Ok(faults)
 }
 
@@ -186,47 +190,104 @@ fn counted(log: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// Minimizes what was found beside the files written by hand, and keeps the smallest of it.
+/// Keeps, of all that was found, the few files that add most to what the files written by hand reach.
 fn keep(target: &str, work: &Path) -> Result<()> {
     let corpus = corpus(target);
-    let (found, seeds): (Vec<_>, Vec<_>) =
-        files(&corpus)?.into_iter().partition(|file| name(file).starts_with(FOUND));
-    let merged = root().join("fuzz/target/merged").join(target);
-    let kept = root().join("fuzz/target/seeds").join(target);
-    for folder in [&merged, &kept] {
-        let _ = fs::remove_dir_all(folder);
-        fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
-    }
-    // Seeds first: only what covers more than they do is added.
-    for seed in &seeds {
-        copy(seed, &merged.join(name(seed)))?;
-    }
-    for (n, file) in found.iter().chain(&files(work)?).enumerate() {
-        copy(file, &kept.join(n.to_string()))?;
-    }
+    let rest = root().join("fuzz/target/rest").join(target);
+    let control = root().join("fuzz/target").join(format!("{target}.control"));
+    let _ = fs::remove_dir_all(&rest);
+    let _ = fs::remove_file(&control);
+    fs::create_dir_all(&rest).map_err(|error| cannot(&rest, &error))?;
     let mut merge = cargo_fuzz("run");
-    merge.arg(target).args([&merged, &kept]).arg("--").args([
-        "-merge=1".to_owned(),
-        format!("-max_len={LONGEST}"),
+    merge.arg(target).args([&rest, &corpus, work]).arg("--").args([
+        "-set_cover_merge=1".to_owned(),
+        // How often something is reached does not count here.
+        "-use_counters=0".to_owned(),
+        format!("-merge_control_file={}", control.display()),
         format!("-timeout={TIMEOUT}"),
         format!("-rss_limit_mb={MEMORY}"),
     ]);
-    merge.stdin(Stdio::null()).stderr(Stdio::null());
-    done(merge, "the corpus cannot be minimized")?;
-    let own: BTreeSet<_> = seeds.iter().map(|file| name(file)).collect();
-    let mut added: Vec<(u64, PathBuf)> = files(&merged)?
+    merge.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    done(merge, "what was found cannot be merged")?;
+    let text = fs::read_to_string(&control).map_err(|error| cannot(&control, &error))?;
+    let (seeds, found): (Vec<_>, Vec<_>) = reached(&text)
         .into_iter()
-        .filter(|file| !own.contains(&name(file)))
-        .map(|file| Ok((file.metadata().map_err(|error| cannot(&file, &error))?.len(), file)))
-        .collect::<Result<_>>()?;
-    added.sort();
-    for file in &found {
-        fs::remove_file(file).map_err(|error| cannot(file, &error))?;
+        .partition(|input| input.file.starts_with(&corpus) && !is_found(&input.file));
+    let most = MOST_FILES.saturating_sub(seeds.len());
+    // Read first: among the chosen are files that are replaced.
+    let chosen = chosen(&seeds, found, most)
+        .into_iter()
+        .map(|file| fs::read(&file).map_err(|error| cannot(&file, &error)).map(|text| (file, text)))
+        .collect::<Result<Vec<_>>>()?;
+    for file in files(&corpus)?.into_iter().filter(|file| is_found(file)) {
+        fs::remove_file(&file).map_err(|error| cannot(&file, &error))?;
     }
-    for (_, file) in added.iter().take(MOST_FILES.saturating_sub(seeds.len())) {
-        copy(file, &corpus.join(format!("{FOUND}{:.12}", name(file))))?;
+    for (file, content) in chosen {
+        let name = name(&file);
+        let to = corpus.join(format!("{FOUND}{:.12}", name.trim_start_matches(FOUND)));
+        fs::write(&to, content).map_err(|error| cannot(&to, &error))?;
     }
     Ok(())
+}
+
+/// An input and what it reaches, as numbers of libFuzzer's.
+struct Input {
+    file: PathBuf,
+    size: u64,
+    reaches: Vec<u64>,
+}
+
+/// Reads the control file of a merge: the number of files, how many of them are in the first
+/// folder, their names; then `STARTED <file> <size>` and `FT <file> <reached>...` for each.
+fn reached(control: &str) -> Vec<Input> {
+    let mut lines = control.lines();
+    let count = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+    let mut inputs: Vec<_> = lines
+        .by_ref()
+        .skip(1)
+        .take(count)
+        .map(|file| Input { file: file.into(), size: 0, reaches: Vec::new() })
+        .collect();
+    for line in lines {
+        let mut words = line.split(' ');
+        let kind = words.next().unwrap_or_default();
+        let mut numbers = words.filter_map(|word| word.parse::<u64>().ok());
+        let at = numbers.next().and_then(|at| usize::try_from(at).ok());
+        let Some(input) = at.and_then(|at| inputs.get_mut(at)) else { continue };
+        match kind {
+            "STARTED" => input.size = numbers.next().unwrap_or_default(),
+            "FT" => input.reaches = numbers.collect(),
+            _ => {}
+        }
+    }
+    inputs
+}
+
+/// At most `most` of `found`: first the one that adds most to what is reached already, and so on.
+fn chosen(seeds: &[Input], mut found: Vec<Input>, most: usize) -> Vec<PathBuf> {
+    let mut covered: BTreeSet<u64> =
+        seeds.iter().flat_map(|input| input.reaches.iter().copied()).collect();
+    found.retain(|input| input.size <= LARGEST);
+    let mut chosen = Vec::new();
+    while chosen.len() < most {
+        for input in &mut found {
+            input.reaches.retain(|it| !covered.contains(it));
+        }
+        found.retain(|input| !input.reaches.is_empty());
+        let best = found
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, input)| (input.reaches.len(), std::cmp::Reverse(input.size)));
+        let Some((at, _)) = best else { break };
+        let input = found.swap_remove(at);
+        covered.extend(&input.reaches);
+        chosen.push(input.file);
+    }
+    chosen
+}
+
+fn is_found(file: &Path) -> bool {
+    name(file).starts_with(FOUND)
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -242,10 +303,6 @@ fn name(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).map(drop).map_err(|error| cannot(to, &error))
-}
-
 fn cannot(path: &Path, error: &std::io::Error) -> String {
     format!("`{}`: {error}", path.display())
 }
@@ -259,6 +316,16 @@ mod tests {
         let log = "Done 5 runs in 1 second(s)\nstat::number_of_executed_units: 1234\nstat::x: 1\n";
         assert_eq!(counted(log), 1234);
         assert_eq!(counted("error: no such target"), 0);
+    }
+
+    #[test]
+    fn what_adds_most_is_chosen_and_of_equals_the_smallest() {
+        let control = "4\n1\n/c/seed\n/w/a\n/w/b\n/w/c\nSTARTED 0 5\nFT 0 1 2\nCOV 0 1\n\
+                       STARTED 1 9\nFT 1 1 2 3\nSTARTED 2 8\nFT 2 3 4 5\nSTARTED 3 7\nFT 3 5 3 4\n";
+        let mut inputs = reached(control);
+        assert_eq!((inputs.len(), inputs[1].size), (4, 9));
+        let found = inputs.split_off(1);
+        assert_eq!(chosen(&inputs, found, 5), [PathBuf::from("/w/c")]);
     }
 
     #[test]

@@ -99,8 +99,22 @@ fn attempt(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts a lab whose load balancers this program serves.
+/// Starts a lab whose load balancers this program serves, and tells how that goes.
 pub(crate) fn start(name: &str, clusters: u8, control_planes_only: bool) -> Result<Lab> {
+    up(name, clusters, control_planes_only, &mut say)
+}
+
+/// As [`start`], without a word.
+pub(crate) fn start_quietly(name: &str, clusters: u8, control_planes_only: bool) -> Result<Lab> {
+    up(name, clusters, control_planes_only, &mut |_| ())
+}
+
+fn up(
+    name: &str,
+    clusters: u8,
+    control_planes_only: bool,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Lab> {
     let own = env::current_exe()
         .map_err(|source| Error::Io { action: "find this program".into(), source })?;
     let words = [own.into_os_string()]
@@ -112,7 +126,7 @@ pub(crate) fn start(name: &str, clusters: u8, control_planes_only: bool) -> Resu
         control_planes_only,
         load_balancer: Some(words.collect()),
     };
-    Lab::up(&options, &mut say)
+    Lab::up(&options, progress)
 }
 
 /// Becomes the command; returns only if that fails.

@@ -1,5 +1,6 @@
 //! The chores of kubectl-multimesh.
 
+mod bench;
 mod demo;
 mod fuzz;
 mod lab;
@@ -31,6 +32,11 @@ enum Chore {
     Reliability(reliability::Reliability),
     /// Run all checks and tests
     Test(test::Test),
+    /// Measure speed and size beside the manual way and the floor
+    Bench(bench::Bench),
+    /// Send prepared requests: what the benchmark compares with
+    #[command(hide = true)]
+    Floor(bench::bare::Floor),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +46,7 @@ fn main() -> ExitCode {
         Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),
+        Chore::Bench(bench) => bench::run(&bench),
+        Chore::Floor(floor) => bench::bare::run(&floor),
     }
 }

@@ -1,6 +1,10 @@
 //! Talking to the one who runs a chore, and running other programs for them.
 
-#![expect(clippy::print_stderr, reason = "a chore talks to the one who runs it")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a chore talks to the one who runs it"
+)]
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -8,6 +12,11 @@ use std::process::{Command, ExitCode};
 /// Tells what goes on.
 pub(crate) fn say(line: &str) {
     eprintln!("{line}");
+}
+
+/// Prints a result.
+pub(crate) fn print(text: &str) {
+    println!("{text}");
 }
 
 /// Tells a failure and gives the exit code for it.

@@ -205,6 +205,20 @@ fn other_files_are_refused_with_what_they_are() {
     assert!(fault(&operator("spec:\n  values: {}\n  values: {}\n")).0.contains("written twice"));
 }
 
+#[test]
+fn nothing_is_repeated_that_a_terminal_acts_upon() {
+    for text in [
+        "apiVersion: \"\\e[31m\"\nkind: \"\\e[31m\"\n".to_owned(),
+        "apiVersion: \"\\t\"\n".to_owned(),
+        "kind: \"\\t\"\n".to_owned(),
+        operator("\"\\e[31m\": 1\n"),
+    ] {
+        let (message, hint) = fault(&text);
+        assert!(!message.contains(char::is_control), "{message:?}");
+        assert!(!hint.contains(char::is_control), "{hint:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {

@@ -90,6 +90,15 @@ impl StatusAnswer {
                 .any(|words| self.message().contains(words))
     }
 
+    /// Whether a 403 is about what was sent and not about who sent it: admission (a quota, a
+    /// webhook, pod security) answers so too. What authorization says names the user and the verb
+    /// (k8s.io/apiserver: `pkg/endpoints/handlers/responsewriters/errors.go`).
+    fn is_about_the_object(&self) -> bool {
+        let said = self.status.as_ref().map_or("", |status| status.message.as_str());
+        let about_the_user = said.contains("User \"") && said.contains("\" cannot ");
+        !said.is_empty() && !about_the_user
+    }
+
     fn reason(&self) -> &str {
         self.status.as_ref().map_or("", |status| status.reason.as_str())
     }
@@ -126,6 +135,9 @@ pub(crate) fn refusal(
         }
         403 => match terminating_namespace(answer) {
             Some(namespace) => Error::NoNamespace { call, namespace, terminating: true },
+            None if answer.is_about_the_object() => {
+                Error::Rejected { call, code: 403, reason: message }
+            }
             None => Error::Forbidden { call, message },
         },
         404 => not_found(call, kind, answer, message),
@@ -282,6 +294,17 @@ mod tests {
         assert!(error.to_string().ends_with(message));
         let error = error_of(500, &json!({"message": "etcdserver: leader changed"}));
         assert!(matches!(&error, Error::Unavailable { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_admission_refuses_is_told_apart_from_missing_rights() {
+        let of = |message: &str| {
+            error_of(403, &json!({"kind": "Status", "reason": "Forbidden", "message": message}))
+        };
+        let quota = "secrets \"a\" is forbidden: exceeded quota: q, requested: count/secrets=1";
+        assert!(matches!(of(quota), Error::Rejected { code: 403, .. }));
+        let rights = "secrets \"a\" is forbidden: User \"jane\" cannot patch resource \"secrets\"";
+        assert!(matches!(of(rights), Error::Forbidden { .. }));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use ::kube::config as file;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error as Saphyr, MessageFormatter as _, UserMessageFormatter};
 use zeroize::Zeroizing;
 
@@ -96,7 +95,7 @@ fn drop_empty(text: &mut Option<String>) {
 fn reason(error: &Saphyr) -> String {
     match error.without_snippet() {
         Saphyr::AliasError { error, .. } => reason(error),
-        Saphyr::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+        other if yaml::nested_too_deep(other) => {
             "its lists and mappings are nested too deep".to_owned()
         }
         Saphyr::Budget { .. }

@@ -90,8 +90,10 @@ fn aliases_cannot_blow_up() {
         text.extend([format!("a{n}: &a{n} [{previous}]\n")]);
     }
     assert!(fault(&text).2.contains("too large"));
-    let deep = format!("a: {}{}", "[".repeat(200), "]".repeat(200));
-    assert!(fault(&deep).2.contains("nested more than 32 deep"));
+    for depth in [33, 200, 10_000] {
+        let deep = format!("a: {}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(fault(&deep).2.contains("nested more than 32 deep"), "{depth}");
+    }
     let huge = "#".repeat(MAX_BYTES + 1);
     assert!(matches!(read(&huge), Err(YamlError::TooLarge { .. })));
     let shared = format!(
