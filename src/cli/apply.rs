@@ -9,6 +9,7 @@ use super::Global;
 use super::wishes::WishArgs;
 use super::writing::{self, Writing};
 use crate::engine::apply::{Basis, Done, Outcome, Terms, carry_out, take_leases};
+use crate::engine::check::check;
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
 use crate::engine::lease::Leases;
@@ -58,7 +59,7 @@ pub(super) async fn run(
     // What is wrong in the files is told before the lock leaves a trace.
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
-    local.check()?;
+    check(&local)?;
     let _lock = writing::lock(ui, &local, &options, &leases).await?;
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;

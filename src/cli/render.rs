@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::Global;
 use super::writing::{self, WaitLock};
+use crate::engine::check::check;
 use crate::engine::event::Events;
 use crate::engine::lease::Leases;
 use crate::engine::local::{Local, Options};
@@ -63,7 +64,7 @@ pub(super) async fn run(
     }
     // What is wrong in the files is told before the lock leaves a trace.
     let local = Local::load(&options)?;
-    local.check()?;
+    check(&local)?;
     let _lock = writing::lock(ui, &local, &options, &leases).await?;
     let mut local = Local::load(&options)?;
     follow_renames(&mut local, &options, &events).await?;

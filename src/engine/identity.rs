@@ -66,22 +66,6 @@ fn accepting(local: &Local, options: &Options, context: &str) -> String {
     )
 }
 
-/// Refuses contexts on the command line that there are none of.
-pub(super) fn check_accepted(local: &Local, options: &Options) -> Result<(), Failure> {
-    let known = |context: &String| {
-        local.state.contexts.contains_key(context)
-            || local.sites.iter().any(|site| site.context() == context)
-    };
-    match options.accept_identity.iter().find(|context| !known(context)) {
-        None => Ok(()),
-        Some(context) => Err(Failure::usage(format!(
-            "`--accept-identity {}`: the mesh has no such context",
-            quote(context)
-        ))
-        .hint(format!("the contexts are listed in {}", local.home.topology.display()))),
-    }
-}
-
 /// Compares the CA that the kubeconfig trusts with the one of the last apply. Asks nobody.
 pub(super) fn check_authority(
     local: &Local,

@@ -19,9 +19,8 @@ use super::teardown::{self, Cleared, Demolition, look};
 use crate::error::Failure;
 use crate::istio::remote_secret;
 use crate::kube::{Propagation, ResourceId, quote};
-use crate::plan::object::label;
+use crate::plan::object::{ACCOUNT_TOKEN, label};
 use crate::plan::outline::Leaving;
-use crate::plan::prune::ACCOUNT_TOKEN;
 use crate::plan::removal::Removal;
 
 /// How long an API server may go on accepting a token that was revoked: it remembers for ten

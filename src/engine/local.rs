@@ -5,16 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{self, Choice, Home};
-use super::identity;
 use super::state::{Left, Record, State};
-use super::trust;
 use crate::error::Failure;
 use crate::istio::base::{self, Base, Role};
 use crate::istio::operator::GatewayOverride;
-use crate::istio::remote_secret::is_loopback;
 use crate::kube::kubeconfig::Sources;
 use crate::kube::{ContextEntry, Kubeconfig, quote};
-use crate::pki::Certificate;
 use crate::plan::prune::Linked;
 use crate::topology::{
     self, ClusterName, ContextName, ControlPlane, Member, Namespace, NetworkName, Selector,
@@ -208,7 +204,7 @@ impl Local {
         let sites = members.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
         let leavers = left.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
         let local = Self { home, topology, sites, leavers, kubeconfig, state };
-        identity::check_accepted(&local, options)?;
+        local.check_accepted(options)?;
         Ok(local)
     }
 
@@ -336,6 +332,22 @@ impl Local {
         overridden.collect()
     }
 
+    /// Refuses contexts on the command line that there are none of.
+    fn check_accepted(&self, options: &Options) -> Result<(), Failure> {
+        let known = |context: &String| {
+            self.state.contexts.contains_key(context)
+                || self.sites.iter().any(|site| site.context() == context)
+        };
+        match options.accept_identity.iter().find(|context| !known(context)) {
+            None => Ok(()),
+            Some(context) => Err(Failure::usage(format!(
+                "`--accept-identity {}`: the mesh has no such context",
+                quote(context)
+            ))
+            .hint(format!("the contexts are listed in {}", self.home.topology.display()))),
+        }
+    }
+
     /// The user's operator for all clusters; without a file, an empty one.
     pub fn base(&self) -> Result<Base, Failure> {
         let path = self.home.base();
@@ -343,35 +355,6 @@ impl Local {
             return Ok(Base::empty());
         }
         Ok(base::read(&home::read(&path)?, &path, Role::Base)?)
-    }
-
-    /// Checks what an apply needs beyond a valid topology; gives the user's operator.
-    pub fn check(&self) -> Result<Base, Failure> {
-        self.check_peer_servers()?;
-        self.sites.iter().try_for_each(|site| check_ca(&site.member))?;
-        trust::check_root(self)?;
-        self.base()
-    }
-
-    /// Refuses API servers that only this machine can reach, as peers would have to.
-    fn check_peer_servers(&self) -> Result<(), Failure> {
-        let joined: Vec<&Site> = self.sites.iter().filter(|s| s.member.registry_join).collect();
-        if joined.len() < 2 {
-            return Ok(());
-        }
-        let Some(site) = joined.iter().find(|site| is_loopback(site.peer_server())) else {
-            return Ok(());
-        };
-        Err(Failure::new(format!(
-            "`{}`: its API server is at {}, which the other clusters cannot reach",
-            site.context(),
-            site.peer_server()
-        ))
-        .hint(format!(
-            "give the address that they can use: `server: https://<address>:<port>` under `{}` in {}",
-            site.context(),
-            self.home.topology.display()
-        )))
     }
 }
 
@@ -423,26 +406,12 @@ fn leavers(
 }
 
 /// Reads a file that a context of the topology names.
-fn read_for(member: &Member, key: &str, path: &Path) -> Result<String, Failure> {
+pub(super) fn read_for(member: &Member, key: &str, path: &Path) -> Result<String, Failure> {
     home::read(path).map_err(|failure| Failure {
         excerpt: Some(member.place_of(key).clone()),
         message: format!("`{}`: {}", member.context, failure.message),
         ..failure
     })
-}
-
-/// Checks the certificates that a context names for its API server.
-fn check_ca(member: &Member) -> Result<(), Failure> {
-    let Some(path) = &member.ca else { return Ok(()) };
-    let text = read_for(member, "ca", path)?;
-    let checked = Certificate::all_from_pem(&text).map_err(|error| {
-        Failure {
-            excerpt: Some(member.place_of("ca").clone()),
-            ..Failure::new(format!("`{}`: `{}`: {error}", member.context, path.display()))
-        }
-        .hint("it has to hold the certificates that signed the API server's, in PEM")
-    });
-    checked.map(|_| ())
 }
 
 fn read_overlay(member: &Member) -> Result<Option<Base>, Failure> {

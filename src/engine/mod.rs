@@ -1,6 +1,7 @@
 //! The flows of the commands over the whole fleet of clusters.
 
 pub mod apply;
+pub mod check;
 pub mod connect;
 mod countdown;
 pub mod event;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::check::check;
 use super::connect::{Fleet, Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
@@ -104,7 +105,7 @@ pub async fn prepare<'a>(
     purpose: Purpose,
     events: &Events,
 ) -> Result<Prepared<'a>, Failure> {
-    let base = local.check()?;
+    let base = check(local)?;
     emit_notes(local, &base, events);
     let contexts = local.selected().chain(local.leavers.iter().filter(|s| s.selected));
     let contexts = contexts.map(|s| s.context().to_owned()).collect();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::check::check;
 use super::connect::{Fleet, Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::istioctl::Istioctl;
@@ -63,14 +64,14 @@ pub async fn render(
     let mesh_id = local.topology.mesh_id.as_ref();
     let names = local.sites.iter().map(|site| site.cluster.as_ref());
     let out = OutDir::new(&terms.out, mesh_id, &local.home.dir, names)?;
-    let base = if terms.secrets { local.check()? } else { local.base()? };
+    let base = if terms.secrets { check(local)? } else { local.base()? };
     emit_notes(local, &base, events);
     let contexts = local.selected().map(|site| site.context().to_owned()).collect();
     events.emit(Event::Started { contexts });
     let istioctl = Istioctl::find(options.istioctl.as_deref(), &local.home.cache()).await?;
     let charts = render_all(local, &istioctl, &base).await?;
     let fleet = if terms.secrets {
-        let fleet = reach_all(local, options, Purpose::Look, events).await?;
+        let fleet = reach_all(local, options, Purpose::Look, events).await?.some()?;
         policy::check_members(local, options, &fleet.reached)?;
         Some(fleet)
     } else {

@@ -139,8 +139,9 @@ impl Rollout<'_> {
             if let Some(count) = self.leavers_linked.take() {
                 count.done();
             }
-            self.write(&counter, Step::Foundation, "writing accounts, rights and certificates")
-                .await?;
+            let what = "writing accounts, rights and certificates";
+            self.write(&counter, Step::Foundation, what).await?;
+            self.write(&counter, Step::Tokens, what).await?;
         }
         let linking = self.linking.take();
         let link = async {

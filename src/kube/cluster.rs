@@ -9,7 +9,7 @@ use ::kube::Client;
 use http::Method;
 use k8s_openapi::apimachinery::pkg::version::Info;
 use serde_json::Value;
-use tokio::sync::{OnceCell, RwLock};
+use tokio::sync::{OnceCell, RwLock, Semaphore};
 
 use super::connect::Recipe;
 use super::credential::Credential;
@@ -32,7 +32,11 @@ struct Inner {
     answered: AtomicBool,
     discovered: Discovered,
     uid: OnceCell<String>,
+    reads: Semaphore,
 }
+
+/// How many reads of one API server are under way at once.
+const READS: usize = 8;
 
 /// The client in use and the plugin's credential that it was built with.
 struct Live {
@@ -77,6 +81,7 @@ impl Cluster {
                 answered: AtomicBool::new(false),
                 discovered: Discovered::default(),
                 uid: OnceCell::new(),
+                reads: Semaphore::new(READS),
             }),
         }
     }
@@ -207,6 +212,11 @@ impl Cluster {
 
     pub(super) fn recipe(&self) -> &Recipe {
         &self.inner.recipe
+    }
+
+    /// The turns of those that read.
+    pub(super) fn reads(&self) -> &Semaphore {
+        &self.inner.reads
     }
 
     pub(super) fn discovered(&self) -> &Discovered {

@@ -7,6 +7,7 @@ use ::kube::client::Body;
 use futures::future::BoxFuture;
 use http::{Method, Request};
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use super::cluster::Cluster;
 use super::error::{Call, Contact, Error, Fault, StatusAnswer, refusal};
@@ -101,6 +102,7 @@ pub(super) struct Terms {
 impl Cluster {
     /// Sends a request and reads the answer as text or bytes.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
+        let _turn = self.turn(&ask.method).await;
         let connect_timeout = self.recipe().options.connect_timeout;
         self.repeat(self.terms(ask), |client| {
             Box::pin(async move { ask.send(&client, connect_timeout).await })
@@ -110,6 +112,7 @@ impl Cluster {
 
     /// Sends a request and reads the answer as JSON.
     pub(super) async fn ask_json(&self, ask: &Ask) -> Result<Value, Error> {
+        let _turn = self.turn(&ask.method).await;
         let connect_timeout = self.recipe().options.connect_timeout;
         self.repeat(self.terms(ask), |client| {
             Box::pin(async move {
@@ -119,6 +122,13 @@ impl Cluster {
             })
         })
         .await
+    }
+
+    /// Waits for a turn to read. Requests at the same time are connections of their own, and to open
+    /// one costs more than most answers; so reads wait for those that are open. Writes do not: what
+    /// is on its way for long must not hold up what keeps a lease.
+    async fn turn(&self, method: &Method) -> Option<SemaphorePermit<'_>> {
+        if *method == Method::GET { self.reads().acquire().await.ok() } else { None }
     }
 
     fn terms(&self, ask: &Ask) -> Terms {

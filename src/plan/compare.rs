@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::object::{DIGEST, FIELD_MANAGER, annotation};
+use super::object::{DIGEST, annotation};
 
 /// Whether the live object needs no write: it was applied from exactly this content, and nobody
 /// changed since what that content says. Of a live object that was read without its content, the
@@ -13,18 +13,21 @@ pub fn is_current(desired: &Value, live: &Value) -> bool {
     }
     if desired.get("spec").is_some() && live.get("spec").is_none() {
         return contains(&desired["metadata"], &live["metadata"])
-            && our_fields(live).is_some_and(|fields| owns(&fields["f:spec"], &desired["spec"]));
+            && applied_fields(live).any(|fields| owns(&fields["f:spec"], &desired["spec"]));
     }
     holds(desired, live)
 }
 
-/// The fields of an object that are as an apply of the tool set them
+/// The fields of an object that are as they were applied with the digest that it bears: by the
+/// tool, or by what feeds the cluster from rendered files
 /// (k8s.io/apimachinery: `pkg/apis/meta/v1`, `ManagedFieldsEntry`).
-fn our_fields(live: &Value) -> Option<&Value> {
-    let mut entries = live.pointer("/metadata/managedFields")?.as_array()?.iter();
-    entries
-        .find(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply")?
-        .get("fieldsV1")
+fn applied_fields(live: &Value) -> impl Iterator<Item = &Value> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let applied = entries.into_iter().flatten().filter(|entry| entry["operation"] == "Apply");
+    applied.map(|entry| &entry["fieldsV1"]).filter(|fields| {
+        let annotations = &fields["f:metadata"]["f:annotations"];
+        !annotations[format!("f:{DIGEST}")].is_null()
+    })
 }
 
 /// Whether everything that `desired` says is among these fields: who changes one takes it over.
@@ -214,24 +217,28 @@ mod tests {
             "kind": "CustomResourceDefinition", "metadata": { "name": "d" },
             "spec": { "group": "g", "names": { "kind": "K", "plural": "ks" }, "versions": [{ "name": "v1" }] } });
         mark(&mut desired, "set");
-        let live = |versions_by: &str| {
+        let digest = json!({ format!("f:{DIGEST}"): {} });
+        let live = |applier: &str, versions_by: &str, annotations: &Value| {
             let mut ours = json!({ "f:group": {}, "f:names": { "f:kind": {}, "f:plural": {} } });
             let mut entries = vec![];
-            if versions_by == FIELD_MANAGER {
+            if versions_by == applier {
                 ours["f:versions"] = json!({});
             } else {
                 entries.push(json!({ "manager": versions_by, "operation": "Update",
                     "fieldsV1": { "f:spec": { "f:versions": {} } } }));
             }
-            entries.push(json!({ "manager": FIELD_MANAGER, "operation": "Apply",
-                "fieldsV1": { "f:spec": ours } }));
+            entries.push(json!({ "manager": applier, "operation": "Apply", "fieldsV1": {
+                "f:metadata": { "f:annotations": annotations }, "f:spec": ours } }));
             json!({ "apiVersion": desired["apiVersion"], "kind": desired["kind"], "metadata": {
                 "name": "d", "labels": desired["metadata"]["labels"],
                 "annotations": desired["metadata"]["annotations"], "managedFields": entries } })
         };
-        assert!(is_current(&desired, &live(FIELD_MANAGER)));
-        assert!(!is_current(&desired, &live("kubectl-edit")));
-        let mut unlabelled = live(FIELD_MANAGER);
+        for applier in ["kubectl-multimesh", "kubectl"] {
+            assert!(is_current(&desired, &live(applier, applier, &digest)), "{applier}");
+            assert!(!is_current(&desired, &live(applier, "kubectl-edit", &digest)), "{applier}");
+        }
+        assert!(!is_current(&desired, &live("other", "other", &json!({}))));
+        let mut unlabelled = live("kubectl", "kubectl", &digest);
         unlabelled["metadata"]["labels"] = json!({});
         assert!(!is_current(&desired, &unlabelled));
     }

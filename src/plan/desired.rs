@@ -244,7 +244,7 @@ fn reader(place: &Place<'_>, rendering: &Rendering) -> Vec<Value> {
             "namespace": place.namespace,
             "annotations": { "kubernetes.io/service-account.name": place.reader },
         },
-        "type": "kubernetes.io/service-account-token",
+        "type": object::ACCOUNT_TOKEN,
     }));
     objects
 }

@@ -135,6 +135,8 @@ fn place(object: &Value, gateways: &[Key]) -> (&'static str, &'static str) {
             (CONTROL_PLANE, "namespace.yaml")
         }
         Step::Foundation if rank(&key.kind) < OTHERS => (CONTROL_PLANE, "rbac.yaml"),
+        // After its account, which is in the same file.
+        Step::Tokens => (CONTROL_PLANE, "rbac.yaml"),
         Step::Foundation => (CONTROL_PLANE, "config.yaml"),
     }
 }

@@ -14,6 +14,8 @@ pub const PARENT: &str = "kubectl-multimesh";
 /// The one field manager of every object that the tool applies, on every cluster and from every
 /// command, so that a field dropped from an object is dropped from the cluster too.
 pub const FIELD_MANAGER: &str = "kubectl-multimesh";
+/// The type of a Secret that holds an account's token.
+pub const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 /// The label of an apply set's members (kubectl: `pkg/cmd/apply/applyset.go`).
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// The label of an apply set's parent.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::object::group;
+use super::object::{ACCOUNT_TOKEN, group};
 use crate::istio::manifest::wants_injection;
 
 /// The steps of an apply, first to last.
@@ -12,6 +12,9 @@ pub enum Step {
     Ground,
     /// What pods mount and run as: accounts, rights, secrets, config, services.
     Foundation,
+    /// Secrets for the tokens of accounts: Kubernetes deletes one whose account is not there yet
+    /// (k8s.io/kubernetes: `pkg/controller/serviceaccount/tokens_controller.go`).
+    Tokens,
     /// Custom resource definitions: large, and needed only once istiod runs.
     Definitions,
     /// istiod and its webhooks.
@@ -28,6 +31,7 @@ impl Step {
         match object["kind"].as_str().unwrap_or_default() {
             "Namespace" => Self::Ground,
             "CustomResourceDefinition" => Self::Definitions,
+            "Secret" if object["type"] == ACCOUNT_TOKEN => Self::Tokens,
             "Deployment" | "DaemonSet" if wants_injection(object) => Self::Gateways,
             "Deployment"
             | "DaemonSet"
@@ -60,6 +64,9 @@ mod tests {
         assert_eq!(of("v1", "Namespace"), Step::Ground);
         assert_eq!(of("v1", "Secret"), Step::Foundation);
         assert_eq!(of("rbac.authorization.k8s.io/v1", "ClusterRole"), Step::Foundation);
+        let token = json!({ "apiVersion": "v1", "kind": "Secret", "type": ACCOUNT_TOKEN });
+        assert_eq!(Step::of(&token), Step::Tokens);
+        assert!(Step::of(&token) > of("v1", "ServiceAccount"));
         assert_eq!(of("apps/v1", "Deployment"), Step::ControlPlane);
         assert_eq!(of("networking.istio.io/v1", "Gateway"), Step::Routing);
         let gateway = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "template": {

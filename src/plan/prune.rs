@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::object::{DIGEST, Key, annotation, is_applied_by, label};
+use super::object::{ACCOUNT_TOKEN, DIGEST, Key, annotation, is_applied_by, label};
 use super::removal::{Stage, Target};
 use crate::istio::remote_secret;
 
-/// The type of a Secret that holds an account's token.
-pub const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 /// The annotation of such a Secret that names the account.
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 

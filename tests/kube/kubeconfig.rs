@@ -171,7 +171,7 @@ async fn entries_that_cannot_be_used_are_told_before_any_request() {
         (
             "{server: 'https://a', certificate-authority: missing.crt}",
             "{}",
-            "missing.crt: No such file",
+            "missing.crt: no such file",
         ),
         (good, "{tokenFile: missing}", "missing: No such file"),
         (good, "{auth-provider: {name: gcp}}", "has the auth provider `gcp`"),

@@ -162,7 +162,7 @@ rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list]}]
     let token = token_for(&planes, "reads-all");
     let reader = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
     planes.describe_as(&[(0, "network: flat")]);
-    let everybody = planes.clusters.iter().map(|cluster| cluster.kubeconfig());
+    let everybody = planes.clusters.iter().map(multimesh_lab::Cluster::kubeconfig);
     let everybody = std::env::join_paths(everybody).unwrap();
     planes.user.set_kubeconfig(reader);
     let plan = planes.plan(&[], 0);

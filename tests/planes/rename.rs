@@ -9,11 +9,12 @@ use crate::live::versions;
 use crate::plan::changes;
 
 /// The resource versions of everything but definitions, whose status the API server still writes
-/// a while after they were made.
+/// a while after they were made, and what Kubernetes makes of Deployments.
 fn all_versions(planes: &Planes) -> Vec<Vec<(String, String)>> {
+    let restless = ["CustomResourceDefinition ", "ReplicaSet ", "Pod "];
     let of = |cluster| {
         let all = versions(&planes.lab, cluster).into_iter();
-        all.filter(|(name, _)| !name.starts_with("CustomResourceDefinition ")).collect()
+        all.filter(|(name, _)| !restless.iter().any(|kind| name.starts_with(kind))).collect()
     };
     planes.clusters.iter().map(of).collect()
 }

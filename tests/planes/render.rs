@@ -141,8 +141,8 @@ fn what_kubectl_applies_is_what_an_apply_would_make() {
     let patch = ["patch", hook, "--type=json", "--field-manager=pilot-discovery", "-p", policy];
     planes.kubectl(0, &patch);
     folder.apply(0, "-f", "control-plane/istiod.yaml");
-    let path = "jsonpath={.webhooks[0].failurePolicy} {.webhooks[0].clientConfig.caBundle}";
-    assert_eq!(planes.kubectl(0, &["get", hook, "-o", path]), "Fail Cg==");
+    let fields = "jsonpath={.webhooks[0].failurePolicy} {.webhooks[0].clientConfig.caBundle}";
+    assert_eq!(planes.kubectl(0, &["get", hook, "-o", fields]), "Fail Cg==");
 
     // Without a kubeconfig the same is rendered, but for the secrets.
     let offline = tempfile::tempdir().unwrap();

@@ -65,7 +65,7 @@ impl<'a> Manual<'a> {
     }
 
     /// As [`Manual::again`] on clusters where nothing becomes ready: what `istioctl install` would
-    /// send is rendered and sent, and nothing is waited for.
+    /// send for istiod is rendered and sent, and nothing is waited for.
     pub(super) fn again_without_nodes(&self) -> Result<f64, String> {
         let started = Instant::now();
         self.rest(false)?;
@@ -75,10 +75,10 @@ impl<'a> Manual<'a> {
     fn rest(&self, nodes: bool) -> Result<(), String> {
         for cluster in &self.clusters {
             let (context, network) = (cluster.context.as_str(), cluster.network.as_str());
-            for (name, operator) in [
-                ("control-plane.yaml", control_plane(context, network)?),
-                ("eastwest.yaml", eastwest(network, false)),
-            ] {
+            // The tool's gateways that are there have other labels, which cannot be changed.
+            let gateway = nodes.then(|| ("eastwest.yaml", eastwest(network, false)));
+            let control_plane = ("control-plane.yaml", control_plane(context, network)?);
+            for (name, operator) in std::iter::once(control_plane).chain(gateway) {
                 let file = self.file(cluster, name);
                 fs::write(&file, operator.to_string()).map_err(|e| e.to_string())?;
                 if nodes {
