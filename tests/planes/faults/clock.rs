@@ -30,7 +30,7 @@ fn at(fronted: &Fronted, offset: &str, words: &[&str]) -> Run {
 #[test]
 fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
     let fronted = Fronted::start(1);
-    let mut book = Book::default();
+    let mut book = Book::new("apply and status");
     let now = Timestamp::now();
     for (offset, name, hours) in
         [("+1d", "clock a day ahead", 24), ("-1d", "clock a day behind", -24)]
@@ -65,7 +65,7 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
         fs::remove_dir_all(fronted.mesh("m").join("certs")).unwrap();
         book.add(name, Entry { injected: 1, finished: 1, left: 0, lost });
     }
-    book.close("apply and status");
+    book.close();
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn an_api_server_that_is_too_old_for_istio_is_told() {
     let status = fronted.run(&["status"]);
     assert!(status.stdout.contains("supports 1.32 and later"), "{}", status.stdout);
     let injected = fronted.proxies[0].tally().injected["another answer"];
-    let mut book = Book::default();
+    let mut book = Book::new("apply and status");
     book.add("API server too old", Entry { injected, finished: 2, left: 0, lost: Vec::new() });
-    book.close("apply and status");
+    book.close();
 }

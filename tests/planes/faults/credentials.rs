@@ -54,7 +54,7 @@ fn a_user_who_is_refused_in_one_cluster_is_told_and_loses_no_link() {
     let mut fronted = Fronted::start(2);
     fronted.apply(&[]).expect(0);
     let administrator = fronted.user(1);
-    let mut book = Book::default();
+    let mut book = Book::new("apply");
     let secret = token(&fronted, 1);
     let mut try_with = |fronted: &mut Fronted, fault: &'static str, user: &str, says: &str| {
         fronted.set_user(1, user);
@@ -97,5 +97,5 @@ fn a_user_who_is_refused_in_one_cluster_is_told_and_loses_no_link() {
         let user = plugin(&fronted, "Never", "sleep 100 & wait");
         try_with(&mut fronted, "credential plugin that hangs", &user, "credential plugin");
     }
-    book.close("apply");
+    book.close();
 }

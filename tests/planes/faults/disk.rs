@@ -88,9 +88,9 @@ fn a_full_disk_is_told_and_nothing_is_torn() {
     }
     entry.lost.extend(finish(&fronted));
     assert!(entry.left > 0, "no run had too little room");
-    let mut book = Book::default();
+    let mut book = Book::new("apply");
     book.add("full disk", entry);
-    book.close("apply");
+    book.close();
 }
 
 /// Applies with room enough, which has to finish what was left.

@@ -99,7 +99,7 @@ fn one_broken_cluster_costs_the_others_neither_time_nor_links() {
     let fronted = Fronted::start(3);
     let broken = &fronted.clusters[2];
     let proxy = &fronted.proxies[2];
-    let mut book = Book::default();
+    let mut book = Book::new("apply, one of three clusters");
     let dead = || Rule::new(Fault::Refuse(Duration::MAX));
 
     // It dies in the middle of its first apply: the two others link with each other.
@@ -149,7 +149,7 @@ fn one_broken_cluster_costs_the_others_neither_time_nor_links() {
     let mut lost = harm(&fronted, &run, code, normal, 2);
     lost.extend(unfinished(&fronted));
     book.add("reboots half way", entry(code == 0, lost));
-    book.close("apply, one of three clusters");
+    book.close();
 }
 
 #[test]
