@@ -285,8 +285,10 @@ async fn find_foreign(reached: &Reached<'_>, changes: &mut [Change]) -> Result<(
         Ok::<_, Failure>((index, reached.cluster.get(&id).await?))
     });
     let looks: Vec<_> = looks.collect();
+    let id = object::set_id(reached.site.namespace());
     for (index, found) in fleet::try_all(REQUESTS, looks).await? {
-        if let Some(found) = found {
+        // One that is ours came after the list: what a killed run has sent may land as late as that.
+        if let Some(found) = found.filter(|found| !object::is_ours(found, &id)) {
             changes[index].verb = Verb::Adopt;
             changes[index].before = Some(found);
         }

@@ -188,6 +188,16 @@ impl Cluster {
         self.ask_json(&ask).await
     }
 
+    /// Sends a question that is a `POST` and changes nothing, such as a `TokenReview`; it is repeated
+    /// as a read is.
+    pub async fn review(&self, path: &str, question: &Value) -> Result<Value, Error> {
+        let mut ask = Ask::get("post to", path.to_owned(), path.to_owned());
+        ask.method = Method::POST;
+        ask.content_type = "application/json";
+        ask.body = question.to_string().into_bytes();
+        self.ask_json(&ask).await
+    }
+
     /// Reads text from a raw path, such as the metrics of a pod through
     /// `/api/v1/namespaces/NAMESPACE/pods/POD:PORT/proxy/metrics`.
     pub async fn get_text(&self, path: &str) -> Result<String, Error> {

@@ -155,6 +155,17 @@ async fn a_broken_answer_is_asked_for_again_unless_it_was_a_creation() {
 }
 
 #[tokio::test]
+async fn a_question_is_asked_again_though_it_is_posted() {
+    const PATH: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let server = ApiServer::start().await;
+    let cluster = connect(&server.url()).await;
+    patiently(cluster.version()).await.unwrap();
+    server.inject(Method::POST, PATH, 1, Fault::Cut);
+    patiently(cluster.review(PATH, &json!({"spec": {"token": "t"}}))).await.unwrap();
+    assert_eq!(server.count(&Method::POST, PATH), 2);
+}
+
+#[tokio::test]
 async fn garbage_is_no_answer_of_an_api_server() {
     let server = ApiServer::start().await;
     server.inject(Method::GET, "/version", 1, Fault::Body("<html>Log in to WiFi</html>"));

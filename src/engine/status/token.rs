@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -99,7 +98,7 @@ pub(in crate::engine) async fn review(cluster: &Cluster, token: &str) -> Review 
         "spec": { "token": token },
     });
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
-    match cluster.request(Method::POST, path, Some(&body)).await {
+    match cluster.review(path, &body).await {
         Ok(answer) => judge(&answer),
         Err(error) => Review::Unchecked(error.into()),
     }

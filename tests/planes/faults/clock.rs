@@ -8,7 +8,7 @@ use multimesh::pki::Store;
 use multimesh_lab::faults::{Fault, Rule};
 
 use super::front::Fronted;
-use super::ledger::{Book, Entry};
+use super::ledger::{Book, Entry, at_length};
 use super::snapshot::lost_files;
 use crate::live::Run;
 
@@ -29,8 +29,8 @@ fn at(fronted: &Fronted, offset: &str, words: &[&str]) -> Run {
 
 #[test]
 fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
-    let fronted = Fronted::start(2);
-    let mut book = Book::default();
+    let fronted = Fronted::start(1);
+    let mut book = Book::new("apply and status");
     let now = Timestamp::now();
     for (offset, name, hours) in
         [("+1d", "clock a day ahead", 24), ("-1d", "clock a day behind", -24)]
@@ -41,7 +41,7 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
             lost.push(format!("apply ended with {}: {}", run.code, run.stderr));
         }
         // Checks too that everything is valid now.
-        lost.extend(lost_files(&fronted, &[0, 1]));
+        lost.extend(lost_files(&fronted, &[0]));
         let root = Store::open(fronted.mesh("m").join("certs")).root().unwrap().unwrap();
         let (start, end) = (root.certificate.not_before, root.certificate.not_after);
         let skewed = now + SignedDuration::from_hours(hours);
@@ -49,9 +49,9 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
             lost.push(format!("the root is valid from {start} to {end}"));
         }
         // Neither this clock nor another one finds anything to make anew.
-        for clock in ["+0", "+1d", "-1d"] {
+        for clock in if at_length() { &["+0", "+1d", "-1d"][..] } else { &["+0"] } {
             let run = at(&fronted, clock, &["apply", "--wait=false"]);
-            if !run.stderr.contains("nothing to change in 2 clusters") {
+            if !run.stderr.contains("nothing to change in 1 cluster") {
                 lost.push(format!("at {clock} there is more to change: {}", run.stderr));
             }
             let status = at(&fronted, clock, &["status", "-o", "wide"]);
@@ -63,9 +63,9 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
         }
         fronted.run(&["teardown", "--yes"]).expect(0);
         fs::remove_dir_all(fronted.mesh("m").join("certs")).unwrap();
-        book.add(name, Entry { injected: 7, finished: 7, left: 0, lost });
+        book.add(name, Entry { injected: 1, finished: 1, left: 0, lost });
     }
-    book.close("apply and status");
+    book.close();
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn an_api_server_that_is_too_old_for_istio_is_told() {
     let status = fronted.run(&["status"]);
     assert!(status.stdout.contains("supports 1.32 and later"), "{}", status.stdout);
     let injected = fronted.proxies[0].tally().injected["another answer"];
-    let mut book = Book::default();
+    let mut book = Book::new("apply and status");
     book.add("API server too old", Entry { injected, finished: 2, left: 0, lost: Vec::new() });
-    book.close("apply and status");
+    book.close();
 }

@@ -41,7 +41,7 @@ fn entry(lost: Vec<String>) -> Entry {
 #[test]
 fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
     let fronted = Fronted::start(2);
-    let mut book = Book::default();
+    let mut book = Book::new("all commands");
     let apply = ["apply", "--wait=false"];
 
     fronted.proxies[1].inject(Rule::new(Fault::Hang));
@@ -83,7 +83,7 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
     book.add("Ctrl-C in a teardown", entry(lost));
     fronted.run(&["teardown", "--yes"]).expect(0);
     assert!(fronted.is_untouched(0) && fronted.is_untouched(1));
-    book.close("all commands");
+    book.close();
 }
 
 #[test]

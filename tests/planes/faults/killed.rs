@@ -237,51 +237,42 @@ fn name(entry: &mut Entry, point: Point) {
     }
 }
 
-/// Runs the points side by side on clusters of their own, and adds up what came of each command.
-fn in_lanes<const N: usize>(
-    clusters: usize,
-    lane: impl Fn(&Fronted, &[usize]) -> [Entry; N] + Sync,
-) -> [Entry; N] {
-    // Kubernetes takes its time over a namespace, and the others can use it.
-    let lanes = if at_length() { 2 } else { 1 };
-    let all: Vec<[Entry; N]> = thread::scope(|scope| {
-        let lane = &lane;
-        let start = |first: usize| {
-            let indices: Vec<usize> = (first..points()).step_by(lanes).collect();
-            scope.spawn(move || lane(&Fronted::start(clusters), &indices))
-        };
-        let runs: Vec<_> = (0..lanes).map(start).collect();
-        runs.into_iter().map(|run| run.join().unwrap()).collect()
-    });
-    let mut sums = std::array::from_fn(|_| Entry::default());
-    for entries in all {
-        for (sum, entry) in sums.iter_mut().zip(entries) {
-            sum.add(entry);
-        }
+/// What came of each command.
+#[derive(Default)]
+struct Books(Mutex<BTreeMap<&'static str, Book>>);
+
+impl Books {
+    fn add(&self, command: &'static str, entry: Entry) {
+        let mut books = self.0.lock().unwrap();
+        books.entry(command).or_insert_with(|| Book::new(command)).add("kill -9", entry);
     }
-    sums
 }
 
-fn close(command: &str, entry: Entry) {
-    let mut book = Book::default();
-    book.add("kill -9", entry);
-    book.close(command);
+/// Works through the points side by side, on clusters of their own.
+fn in_lanes(clusters: usize, lane: impl Fn(&Fronted, &[usize], &Books) + Sync) {
+    // Kubernetes takes its time over a namespace, and the others can use it.
+    let lanes = if at_length() { 2 } else { 1 };
+    let books = Books::default();
+    thread::scope(|scope| {
+        let (lane, books) = (&lane, &books);
+        for first in 0..lanes {
+            let indices: Vec<usize> = (first..points()).step_by(lanes).collect();
+            scope.spawn(move || lane(&Fronted::start(clusters), &indices, books));
+        }
+    });
+    books.0.into_inner().unwrap().into_values().for_each(Book::close);
 }
 
 #[test]
 fn a_killed_apply_or_teardown_is_finished_by_the_next_one() {
-    let [apply, teardown] = in_lanes(2, |fronted, indices| {
+    in_lanes(2, |fronted, indices, books| {
         let model = Model::of(fronted);
-        let mut sums = [Entry::default(), Entry::default()];
         for &index in indices {
-            for (sum, entry) in sums.iter_mut().zip(kill_both(fronted, &model, index)) {
-                sum.add(entry);
-            }
+            let [apply, teardown] = kill_both(fronted, &model, index);
+            books.add("apply", apply);
+            books.add("teardown", teardown);
         }
-        sums
     });
-    close("apply", apply);
-    close("teardown", teardown);
 }
 
 /// An apply that takes a cluster out of the mesh.
@@ -310,16 +301,14 @@ fn kill_leave(fronted: &Fronted, left: &[Objects], point: Point) -> Entry {
 
 #[test]
 fn a_killed_leave_is_finished_by_the_next_apply() {
-    let [leave] = in_lanes(3, |fronted, indices| {
+    in_lanes(3, |fronted, indices, books| {
         fronted.run(APPLY).expect(0);
         fronted.describe(&[0, 1]);
         let length = measure(fronted, LEAVE);
         let left = objects(fronted);
-        let mut sum = Entry::default();
         for &index in indices {
-            sum.add(kill_leave(fronted, &left, length.point(index)));
+            let entry = kill_leave(fronted, &left, length.point(index));
+            books.add("apply, a context left", entry);
         }
-        [sum]
     });
-    close("apply, a context left", leave);
 }

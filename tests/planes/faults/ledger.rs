@@ -11,7 +11,7 @@ use serde_json::json;
 /// `MULTIMESH_FAULT_POINTS` says.
 pub(crate) fn points() -> usize {
     let wanted = env::var("MULTIMESH_FAULT_POINTS").ok().and_then(|text| text.parse().ok());
-    wanted.unwrap_or(3)
+    wanted.unwrap_or(2)
 }
 
 /// Whether the tests run at length.
@@ -34,7 +34,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Adds what came of others.
-    pub(crate) fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
         self.injected += other.injected;
         self.finished += other.finished;
         self.left += other.left;
@@ -42,7 +42,7 @@ impl Entry {
     }
 
     /// Writes the entry down.
-    pub(crate) fn note(&self, fault: &str, command: &str) {
+    fn note(&self, fault: &str, command: &str) {
         let Self { injected, finished, left, lost } = self;
         let Some(path) = env::var_os("MULTIMESH_RELIABILITY").map(PathBuf::from) else { return };
         let line = json!({ "fault": fault, "command": command, "injected": injected,
@@ -54,29 +54,36 @@ impl Entry {
 }
 
 /// What came of several faults in a command.
-#[derive(Default)]
-pub(crate) struct Book(Vec<(&'static str, Entry)>);
+pub(crate) struct Book {
+    command: &'static str,
+    entries: Vec<(&'static str, Entry)>,
+}
 
 impl Book {
-    /// Adds what came of one of them.
+    /// A book for faults of this command.
+    pub(crate) fn new(command: &'static str) -> Self {
+        Self { command, entries: Vec::new() }
+    }
+
+    /// Adds what came of one of them, and writes it down at once.
     pub(crate) fn add(&mut self, fault: &'static str, entry: Entry) {
-        match self.0.iter_mut().find(|(name, _)| *name == fault) {
+        entry.note(fault, self.command);
+        match self.entries.iter_mut().find(|(name, _)| *name == fault) {
             Some((_, all)) => all.add(entry),
-            None => self.0.push((fault, entry)),
+            None => self.entries.push((fault, entry)),
         }
     }
 
-    /// Writes everything down, and fails the test if anything was lost or never injected.
+    /// Fails the test if anything was lost, or a fault was never injected.
     #[track_caller]
-    pub(crate) fn close(self, command: &str) {
+    pub(crate) fn close(self) {
         let mut bad = Vec::new();
-        for (fault, entry) in &self.0 {
-            entry.note(fault, command);
+        for (fault, entry) in &self.entries {
             bad.extend(entry.lost.iter().map(|lost| format!("{fault}: {lost}")));
             if entry.injected == 0 {
                 bad.push(format!("{fault} was never injected"));
             }
         }
-        assert!(bad.is_empty(), "{command}:\n{}", bad.join("\n"));
+        assert!(bad.is_empty(), "{}:\n{}", self.command, bad.join("\n"));
     }
 }

@@ -28,7 +28,11 @@ pub(crate) fn objects(fronted: &Fronted) -> Vec<Objects> {
 fn settled(inventory: BTreeMap<String, Value>) -> Objects {
     inventory
         .into_iter()
-        .filter(|(name, _)| RESTLESS.iter().all(|kind| !name.starts_with(&format!("{kind} "))))
+        .filter(|(name, _)| {
+            let restless = RESTLESS.iter().any(|kind| name.starts_with(&format!("{kind} ")));
+            // A run that finished has given its lease back.
+            !restless || (name.starts_with("Lease ") && name.ends_with(" kubectl-multimesh"))
+        })
         // A mutex of a controller.
         .filter(|(name, _)| !name.contains("istio-leader"))
         .map(|(name, object)| (name, settle(object)))
