@@ -221,7 +221,8 @@ fn a_status_survives_faults_that_pass_and_tells_of_those_that_stay() {
             // Only one that has answered is taken to come back.
             .map(|case| Case { rule: case.rule.reads_too().after(6), ..case })
     };
-    for case in reads(passing()).filter(|case| case.fault != "hang") {
+    // Its questions go out together: a cluster that is gone before the first answer is not waited for.
+    for case in reads(passing()).filter(|case| !matches!(case.fault, "hang" | "refuse")) {
         let (injected, run, mut lost) = run_with(&fronted, &case, &words, limit);
         if status(&run) != expected {
             lost.push(format!("it says something else: {}", run.stdout));
