@@ -121,6 +121,8 @@ where
 /// terminal.
 #[cfg(unix)]
 async fn told_to_stop() {
+    use std::task::Poll;
+
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
@@ -128,15 +130,17 @@ async fn told_to_stop() {
     if !is_ignored(SignalKind::hangup()) {
         kinds.push(SignalKind::hangup());
     }
-    let signals = kinds.into_iter().filter_map(|kind| signal(kind).ok()).map(|mut signal| {
-        Box::pin(async move {
-            // One that can come no more ends nothing.
-            if signal.recv().await.is_none() {
-                std::future::pending::<()>().await;
-            }
-        })
-    });
-    futures::future::select_all(signals).await;
+    let mut signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+    std::future::poll_fn(|cx| {
+        // One that can come no more ends nothing.
+        let mut came = signals.iter_mut().map(|signal| signal.poll_recv(cx));
+        if came.any(|one| matches!(one, Poll::Ready(Some(())))) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 #[cfg(not(unix))]
