@@ -101,14 +101,22 @@ pub(super) fn given(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The longest time that a flag may give; clocks cannot add any number of seconds.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Reads `90s`, `5m`, `1h30m` or plain seconds, as kubectl does.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
+    let given = if let Ok(seconds) = text.parse::<u64>() {
+        Duration::from_secs(seconds)
+    } else {
+        let span: jiff::SignedDuration =
+            text.parse().map_err(|_| "a duration is written as in 90s, 5m or 1h30m".to_owned())?;
+        Duration::try_from(span).map_err(|_| "a duration cannot be negative".to_owned())?
+    };
+    if given > LONGEST {
+        return Err("a duration cannot be longer than 30 days, 720h".to_owned());
     }
-    let span: jiff::SignedDuration =
-        text.parse().map_err(|_| "a duration is written as in 90s, 5m or 1h30m".to_owned())?;
-    Duration::try_from(span).map_err(|_| "a duration cannot be negative".to_owned())
+    Ok(given)
 }
 
 /// Sends the log to stderr: nothing by default, own lines with `-v`, every request with `-vv`.
@@ -138,5 +146,9 @@ mod tests {
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
         assert!(duration("soon").is_err());
         assert!(duration("-5s").is_err());
+        assert_eq!(duration("720h"), Ok(LONGEST));
+        for long in ["2592001", "18446744073709551615", "721h", "2562047788015215h"] {
+            assert!(duration(long).is_err_and(|why| why.contains("30 days")), "{long}");
+        }
     }
 }

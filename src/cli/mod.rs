@@ -88,11 +88,11 @@ fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// How long leases may take to be given back at the end: after Ctrl-C nobody wants to wait.
+/// How long leases may take to be given back at the end: who stops a run does not want to wait.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
-/// Runs a command to its end or to Ctrl-C, whichever is first. Leases that it has then are given
-/// back.
+/// Runs a command to its end or until it is told to stop, whichever is first. Leases that it has then
+/// are given back.
 fn block_on<R>(command: impl FnOnce(Leases) -> R) -> Result<Exit, Failure>
 where
     R: Future<Output = Result<Exit, Failure>>,
@@ -104,9 +104,9 @@ where
     let result = runtime.block_on(async {
         let leases = Leases::default();
         let result = tokio::select! {
-            // In this order Ctrl-C is listened to before the command begins.
+            // In this order signals are listened to before the command begins.
             biased;
-            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+            () = told_to_stop() => Err(interrupted()),
             result = command(leases.clone()) => result,
         };
         let _ = tokio::time::timeout(FAREWELL, leases.release_all()).await;
@@ -115,6 +115,46 @@ where
     // An exec plugin that hangs must not keep the process alive.
     runtime.shutdown_background();
     result
+}
+
+/// Waits for Ctrl-C, for the signal by which a supervisor ends a process, or for the end of the
+/// terminal.
+#[cfg(unix)]
+async fn told_to_stop() {
+    use std::task::Poll;
+
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    // As `nohup` wishes.
+    if !is_ignored(SignalKind::hangup()) {
+        kinds.push(SignalKind::hangup());
+    }
+    let mut signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+    std::future::poll_fn(|cx| {
+        // One that can come no more ends nothing.
+        let mut came = signals.iter_mut().map(|signal| signal.poll_recv(cx));
+        if came.any(|one| matches!(one, Poll::Ready(Some(())))) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+#[cfg(not(unix))]
+async fn told_to_stop() {
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Whether the process was started with a signal ignored, where Linux tells (proc(5): `SigIgn`).
+#[cfg(unix)]
+fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 fn interrupted() -> Failure {

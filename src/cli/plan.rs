@@ -22,6 +22,7 @@ use crate::ui::{self, Ui};
 #[command(after_help = "Examples:\n  \
     kubectl multimesh plan\n  \
     kubectl multimesh plan -o diff --contexts context-west-1\n  \
+    kubectl multimesh plan -o diff --show-all\n  \
     kubectl multimesh plan --detailed-exitcode -o json\n\n\
     Reads only, and may run beside an apply: objects are tried on the API servers in dry runs, where \
     the user of a context may. Secrets are shown as short hashes.\n\
@@ -32,6 +33,9 @@ pub(super) struct PlanArgs {
     #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT",
           hide_possible_values = true)]
     output: Output,
+    /// With `-o diff`, print long objects that come or go in full, as `kubectl diff` does
+    #[arg(long)]
+    show_all: bool,
     /// End with 2 where an apply would change something
     #[arg(long)]
     detailed_exitcode: bool,
@@ -52,6 +56,11 @@ enum Output {
 /// Runs `plan`.
 pub(super) async fn run(ui: Ui, global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     let options = args.accept.options("plan", global.options());
+    if args.show_all && args.output != Output::Diff {
+        let same_run = options.same_run(options.choice.mesh.as_deref().unwrap_or_default());
+        return Err(Failure::usage("`--show-all` is for the differences, and goes with `-o diff`")
+            .hint(format!("`kubectl multimesh plan -o diff --show-all{same_run}`")));
+    }
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
     let wishes = args.wishes.wishes();
@@ -71,6 +80,7 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &PlanArgs) -> Result<Exit
     let (outline, foreign) = looked?;
     ui.data(&match args.output {
         Output::Table => ui::plan::table(&outline),
+        Output::Diff if args.show_all => ui::plan::whole_diff(&outline),
         Output::Diff => ui::plan::diff(&outline),
         Output::Json => ui::plan::json(&outline)?,
         Output::Yaml => ui::plan::yaml(&outline)?,

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Global;
 use super::writing::{self, Writing};
+use crate::engine::apply::Basis;
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
 use crate::engine::lease::Leases;
@@ -58,33 +59,32 @@ pub(super) async fn run(
     let lock = writing::lock(ui, &local, &options, &leases);
     let _lock = if args.dry_run { None } else { Some(lock.await?) };
     let mut local = Local::load_applied(&options)?;
-    let progress = Progress::new(ui);
-    let events: Events = Arc::clone(&progress) as Events;
     let purpose = if args.dry_run { Purpose::Look } else { Purpose::Write };
-    let survey = teardown::survey(&local, &options, purpose, &events).await;
-    progress.finish();
-    let survey = survey?;
     let mesh = local.topology.mesh_id.to_string();
-    if args.dry_run {
-        ui.data(&show(&mesh, &survey));
-        return Ok(end(ui, survey.clusters.len(), survey.failed.iter().map(|(_, f)| f)));
-    }
-    let progress = Progress::new(ui);
-    if !survey.is_nothing() {
-        ui.line(&show(&mesh, &survey));
-        if !args.yes {
-            for (_, failure) in &survey.failed {
-                ui.failure(failure);
-            }
-            if !confirm(ui, &mesh, &survey).await {
-                return Err(Failure::new("not confirmed; nothing was deleted"));
-            }
+    // Again, if another run has written since: nobody agreed to what is there now.
+    let outcome = loop {
+        let progress = Progress::new(ui);
+        let events: Events = Arc::clone(&progress) as Events;
+        let survey = teardown::survey(&local, &options, purpose, &events).await;
+        progress.finish();
+        let mut survey = survey?;
+        if args.dry_run {
+            ui.data(&show(&mesh, &survey));
+            return Ok(end(ui, survey.clusters.len(), survey.failed.iter().map(|(_, f)| f)));
         }
-    }
-    let events: Events = Arc::clone(&progress) as Events;
-    let outcome = teardown::carry_out(survey, &local, &options, &leases, &events).await;
-    progress.finish();
-    let outcome = outcome?;
+        agree(ui, &mesh, &survey, args.yes).await?;
+        let progress = Progress::new(ui);
+        let events: Events = Arc::clone(&progress) as Events;
+        if teardown::take_leases(&mut survey, &leases, &events).await? == Basis::Current {
+            break teardown::carry_out(survey, &local, &options, &leases, &events).await;
+        }
+        progress.finish();
+        if !args.yes {
+            // Nobody has to wait for an answer.
+            leases.release_all().await;
+        }
+        ui.line("another run has written meanwhile, so all is looked at again");
+    };
     teardown::record(&mut local, &outcome)?;
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
     Ok(last_screen(ui, &local, &outcome, &same_run))
@@ -107,6 +107,25 @@ fn show(mesh: &str, survey: &Survey<'_>) -> String {
         .map(|p| Peer { context: p.context(), server: p.server(), links: p.links() })
         .collect();
     preview(mesh, &clusters, &peers)
+}
+
+/// Shows what would go, and asks for a yes unless it was given.
+async fn agree(ui: Ui, mesh: &str, survey: &Survey<'_>, yes: bool) -> Result<(), Failure> {
+    if survey.is_nothing() {
+        return Ok(());
+    }
+    ui.line(&show(mesh, survey));
+    if yes {
+        return Ok(());
+    }
+    for (_, failure) in &survey.failed {
+        ui.failure(failure);
+    }
+    if confirm(ui, mesh, survey).await {
+        Ok(())
+    } else {
+        Err(Failure::new("not confirmed; nothing was deleted"))
+    }
 }
 
 /// Asks on a thread of its own, so that Ctrl-C ends the run while it waits.

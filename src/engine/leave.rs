@@ -173,7 +173,7 @@ async fn survey_one<'a>(
 ) -> Result<Leaver<'a>, Failure> {
     let reached = Box::pin(reach(local, options, site, purpose)).await.map_err(Failure::from)?;
     identity::check(local, options, std::slice::from_ref(&reached))?;
-    teardown::check_owner(local, &reached)?;
+    teardown::check_owner(local, options, &reached)?;
     let removal = look(&reached.cluster, site.namespace(), &reached.seen).await?;
     let secrets = || reached.seen.ours.values().filter(|object| object["kind"] == "Secret");
     let links = secrets().filter(|s| label(s, remote_secret::LABEL) == Some("true"));

@@ -60,8 +60,13 @@ impl Options {
         {
             flags = flag("--mesh", Path::new(mesh_id));
         }
-        flags.extend(self.kubeconfig.as_deref().map(|file| flag("--kubeconfig", file)));
-        flags
+        flags + &self.same_kubeconfig()
+    }
+
+    /// The flag by which another command reads the same kubeconfig, with a space before it.
+    pub fn same_kubeconfig(&self) -> String {
+        let flag = |file: &Path| format!(" --kubeconfig {}", quote(&file.to_string_lossy()));
+        self.kubeconfig.as_deref().map(flag).unwrap_or_default()
     }
 
     /// The flags by which another command means the same mesh and the same contexts.

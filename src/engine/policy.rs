@@ -9,7 +9,7 @@ use super::identity;
 use super::local::{Local, Options, Site};
 use crate::error::Failure;
 use crate::istio::version::{self, Version};
-use crate::kube::{self, Access, Cluster};
+use crate::kube::{self, Access, Cluster, quote};
 use crate::plan::object::{self, Key};
 
 /// The rights that an apply and a teardown need, as (group, resource).
@@ -77,7 +77,7 @@ pub(super) async fn check_access(
         .hint("use a context with the rights of cluster-admin, or have these granted")
         .hint(format!(
             "check: `kubectl --context {} auth can-i {}`",
-            site.context(),
+            quote(site.context()),
             missing[0]
         )),
     ))
@@ -119,8 +119,8 @@ pub(super) fn check(
     identity::check(local, options, reached)?;
     let mut failures = Vec::new();
     for reached in reached {
-        failures.extend(check_membership(local, reached, rename).err());
-        failures.extend(check_istio(reached, istioctl).err());
+        let membership = check_membership(local, options, reached, rename);
+        failures.extend(membership.and_then(|()| check_istio(reached, istioctl)).err());
     }
     join(failures).map_or(Ok(()), Err)
 }
@@ -132,20 +132,46 @@ pub(super) fn check_members(
     reached: &[Reached<'_>],
 ) -> Result<(), Failure> {
     identity::check(local, options, reached)?;
-    let checks = reached.iter().map(|one| check_membership(local, one, false));
+    let checks = reached.iter().map(|one| check_membership(local, options, one, false));
     join(checks.filter_map(Result::err).collect()).map_or(Ok(()), Err)
 }
 
-/// Refuses a cluster of another mesh, and a cluster that would change its name.
-fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Result<(), Failure> {
+/// Refuses a cluster of another mesh, and a cluster that would change its namespace or its name.
+fn check_membership(
+    local: &Local,
+    options: &Options,
+    reached: &Reached<'_>,
+    rename: bool,
+) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
     let context = site.context();
     if let Some(mesh) = seen.mesh_id().filter(|id| *id != local.topology.mesh_id.as_ref()) {
         return Err(Failure::new(format!(
             "`{context}` belongs to the mesh `{mesh}` already, and a cluster can be in one mesh only"
         ))
-        .hint(format!("take it out of there first: `kubectl multimesh teardown --mesh {mesh} --contexts {context}`"))
-        .hint(format!("or leave it out here: `--contexts '^{context}'`")));
+        .hint(format!(
+            "take it out of there first: `kubectl multimesh teardown --mesh {mesh} --contexts {}{}`",
+            quote(context),
+            options.same_kubeconfig()
+        ))
+        .hint(format!("or leave it out here: `--contexts {}`", quote(&format!("^{context}")))));
+    }
+    let record = local.state.contexts.get(context).filter(|record| record.uid == seen.uid);
+    if let Some(record) = record.filter(|record| record.namespace != site.namespace()) {
+        return Err(Failure {
+            excerpt: Some(site.member.place_of("namespace").clone()),
+            ..Failure::new(format!(
+                "`{context}` has what this mesh brought in the namespace {}, and the topology says {}; it is not moved",
+                record.namespace,
+                site.namespace()
+            ))
+        }
+        .hint(format!("put the former one back: `namespace: {}` under `{context}`", record.namespace))
+        .hint(format!(
+            "or take the cluster out of the mesh before it changes: `kubectl multimesh teardown --contexts {}{}`",
+            quote(context),
+            options.same_mesh(local.topology.mesh_id.as_ref())
+        )));
     }
     let named = seen.parent.as_ref().and_then(|p| p.pointer("/data/cluster")?.as_str());
     match named.filter(|name| *name != site.cluster.as_ref()) {
@@ -158,7 +184,10 @@ fn check_membership(local: &Local, reached: &Reached<'_>, rename: bool) -> Resul
             ))
         }
         .hint(format!("keep the name: `cluster: {name}` under `{context}`"))
-        .hint("or pay the price: `kubectl multimesh apply --allow-cluster-rename`")),
+        .hint(format!(
+            "or pay the price: `kubectl multimesh apply --allow-cluster-rename{}`",
+            options.same_run(local.topology.mesh_id.as_ref())
+        ))),
         _ => Ok(()),
     }
 }
@@ -192,7 +221,7 @@ fn check_istio(reached: &Reached<'_>, istioctl: &str) -> Result<(), Failure> {
             .hint(format!(
                 "keep it and join it to the mesh: `control_plane: existing` under `{context}` in the topology"
             ))
-            .hint(format!("or remove it first, with all Istio configuration there: `istioctl uninstall --purge --context {context}`")));
+            .hint(format!("or remove it first, with all Istio configuration there: `istioctl uninstall --purge --context {}`", quote(context))));
         }
         if let Some(version) = version.filter(|version| version != istioctl) {
             return Err(Failure::new(format!(

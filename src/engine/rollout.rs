@@ -19,13 +19,12 @@ use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
 use crate::istio::remote_secret::Credential;
-use crate::kube::{self, Apply, Cluster, Deletion, Propagation};
+use crate::kube::{self, Apply, Cluster, Deletion, FIELD_MANAGER};
 use crate::plan::change::{Change, Verb, change};
-use crate::plan::object::{Key, label};
+use crate::plan::object::{Key, label, set_id};
 use crate::plan::order::Step;
 use crate::plan::prune::{Prune, take_readers};
 use crate::plan::redact::Redactor;
-use crate::plan::removal::Target;
 
 /// How an apply goes about its work.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +44,8 @@ pub(super) struct Manner {
 const WRITE_LIMIT: Duration = Duration::from_secs(120);
 /// How long an API server may take to serve a kind that was just defined.
 const KIND_LIMIT: Duration = Duration::from_secs(30);
+/// How often the deletion of an object is tried that changes at this very moment.
+const TRIES: usize = 10;
 /// How many definitions are sent at once: each costs an API server a second of work, and istiod's
 /// objects are not to wait behind them.
 const DEFINITIONS: usize = 3;
@@ -189,21 +190,17 @@ impl Rollout<'_> {
         what: &str,
         which: impl Fn(&Prune) -> bool,
     ) -> Result<(), Failure> {
-        let targets: Vec<&Target> =
-            self.prunes.iter().filter(|p| which(p)).map(|p| &p.target).collect();
-        if targets.is_empty() {
+        let prunes: Vec<&Prune> = self.prunes.iter().filter(|prune| which(prune)).collect();
+        if prunes.is_empty() {
             return Ok(());
         }
         self.step(what);
         self.lease.ensure().await?;
-        for stage in targets.chunk_by(|a, b| a.stage == b.stage) {
-            let deletes = stage.iter().map(|target| async {
-                let target: &Target = target;
-                let uid = Some(target.uid.as_str());
-                let id = target.into();
-                let result = self.cluster.delete(&id, uid, Propagation::Background).await?;
+        for stage in prunes.chunk_by(|a, b| a.target.stage == b.target.stage) {
+            let deletes = stage.iter().map(|prune| async {
+                let result = self.delete(prune).await?;
                 let context = self.site.context();
-                tracing::info!(context, object = %target.key, ?result, "pruned");
+                tracing::info!(context, object = %prune.target.key, ?result, "pruned");
                 if matches!(result, Deletion::Deleted | Deletion::Deleting) {
                     counter.pruned.fetch_add(1, Ordering::Relaxed);
                 }
@@ -212,6 +209,38 @@ impl Rollout<'_> {
             fleet::try_all(REQUESTS, deletes).await?;
         }
         Ok(())
+    }
+
+    /// Deletes an object as it was seen, or, where it has changed since, as long as it is still an
+    /// apply's.
+    async fn delete(&self, prune: &Prune) -> Result<Deletion, Failure> {
+        let (context, key) = (self.site.context(), &prune.target.key);
+        let id = (&prune.target).into();
+        let set_id = set_id(self.site.namespace());
+        let mut object = prune.object.clone();
+        for _ in 0..TRIES {
+            match self.cluster.delete_unchanged(&object).await? {
+                Deletion::Replaced => {}
+                result => return Ok(result),
+            }
+            match self.cluster.get(&id).await? {
+                Some(found) if prune.is_still(&found, &set_id, FIELD_MANAGER) => object = found,
+                None => return Ok(Deletion::AlreadyGone),
+                Some(found) if found["metadata"]["deletionTimestamp"].is_string() => {
+                    return Ok(Deletion::AlreadyGone);
+                }
+                Some(_) => {
+                    self.note(format!(
+                        "`{context}`: {key} was to go, but somebody has made it theirs meanwhile: it is kept"
+                    ));
+                    return Ok(Deletion::Replaced);
+                }
+            }
+        }
+        Err(Failure::new(format!(
+            "`{context}`: {key} was not deleted: somebody changes it again and again"
+        ))
+        .hint("find out who: `metadata.managedFields` names the one; then apply again"))
     }
 
     /// The credential by which peers reach this cluster, where it is known from the start.

@@ -11,7 +11,9 @@ pub use demolition::Cleared;
 pub use links::Peer;
 
 pub(super) use self::demolition::Demolition;
+use self::look::Owner;
 pub(super) use self::look::look;
+use super::apply::Basis;
 use super::connect::{Purpose, Reached, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
@@ -20,12 +22,9 @@ use super::lease::{ClusterLease, Leases};
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
-use crate::kube::Access;
-use crate::plan::object::{TOOLING, annotation};
+use crate::kube::{Access, quote};
+use crate::plan::object::PARENT;
 use crate::plan::removal::Removal;
-
-/// What the tooling annotation of our apply sets starts with.
-const OUR_TOOLING: &str = "kubectl-multimesh/";
 
 /// What a teardown would do.
 pub struct Survey<'a> {
@@ -37,6 +36,8 @@ pub struct Survey<'a> {
     pub failed: Vec<(String, Failure)>,
     /// Contexts whose record is another name of a cluster that is worked on.
     renamed: Vec<String>,
+    /// The contexts whose lease another run has.
+    refused: BTreeMap<String, Failure>,
 }
 
 /// A cluster with what is decided for it.
@@ -116,7 +117,7 @@ pub async fn survey<'a>(
     let fleet = fleet?.some()?;
     let (reached, renamed) = unify(local, fleet.reached);
     identity::check(local, options, &reached)?;
-    policy::join(reached.iter().filter_map(|r| check_owner(local, r).err()).collect())
+    policy::join(reached.iter().filter_map(|r| check_owner(local, options, r).err()).collect())
         .map_or(Ok(()), Err)?;
     for text in identity::notes(local, &reached) {
         events.emit(Event::Note { text });
@@ -144,7 +145,7 @@ pub async fn survey<'a>(
     failed.extend(unreached);
     failed.extend(unreachable_records(local, options, &clusters, &renamed));
     let failed = in_order(local, failed);
-    Ok(Survey { clusters, peers, failed, renamed })
+    Ok(Survey { clusters, peers, failed, renamed, refused: BTreeMap::new() })
 }
 
 /// A cluster that is listed under several names, one of them of an earlier topology, is one.
@@ -169,48 +170,42 @@ fn unify<'a>(local: &Local, reached: Vec<Reached<'a>>) -> (Vec<Reached<'a>>, Vec
 }
 
 /// Refuses an apply set of another tool, and one of another mesh.
-pub(super) fn check_owner(local: &Local, reached: &Reached<'_>) -> Result<(), Failure> {
+pub(super) fn check_owner(
+    local: &Local,
+    options: &Options,
+    reached: &Reached<'_>,
+) -> Result<(), Failure> {
     let Reached { site, seen, .. } = reached;
-    let context = site.context();
-    let without = format!("leave it out here: `--contexts '^{context}'`");
-    if let Some(parent) = &seen.parent {
-        let tooling = annotation(parent, TOOLING).unwrap_or_default();
-        if !tooling.starts_with(OUR_TOOLING) {
-            return Err(Failure::new(format!(
-                "`{context}`: the ConfigMap {}/{} belongs to another tool ({}), so what it lists is not deleted",
-                site.namespace(),
-                crate::plan::object::PARENT,
-                if tooling.is_empty() { "it names none" } else { tooling },
-            ))
-            .hint(without));
-        }
-    }
-    let mesh = match &seen.parent {
-        Some(_) => seen.mesh_id().map(str::to_owned),
-        None => look::configured_mesh(seen),
-    };
-    match mesh.filter(|mesh| *mesh != local.topology.mesh_id.as_ref()) {
+    let (context, namespace) = (site.context(), site.namespace());
+    let mesh_id = local.topology.mesh_id.as_ref();
+    let without = format!("leave it out here: `--contexts {}`", quote(&format!("^{context}")));
+    match look::owner(seen, mesh_id) {
         // Labels alone do not say whose mesh it is.
-        None if identity::former(local, context, &seen.uid).is_some()
-            && seen.mesh_id().is_none()
-            && !seen.ours.is_empty() =>
+        Owner::Us
+            if identity::former(local, context, &seen.uid).is_some()
+                && seen.mesh_id().is_none()
+                && !seen.ours.is_empty() =>
         {
             Err(Failure::new(format!(
-                "`{context}` is another cluster than at the last apply, and no ConfigMap {}/{} there \
-                 says that what it holds is of the mesh `{}`; nothing there is deleted",
-                site.namespace(),
-                crate::plan::object::PARENT,
-                local.topology.mesh_id
+                "`{context}` is another cluster than at the last apply, and no ConfigMap {namespace}/{PARENT} \
+                 there says that what it holds is of the mesh `{mesh_id}`; nothing there is deleted"
             ))
             .hint(without))
         }
-        None => Ok(()),
-        Some(mesh) => Err(Failure::new(format!(
-            "`{context}` belongs to the mesh `{mesh}`, not to `{}`; nothing there is deleted",
-            local.topology.mesh_id
+        Owner::Us => Ok(()),
+        Owner::Tool(tooling) => Err(Failure::new(format!(
+            "`{context}`: the ConfigMap {namespace}/{PARENT} belongs to another tool ({}), so what it lists is not deleted",
+            if tooling.is_empty() { "it names none" } else { &tooling },
+        ))
+        .hint(without)),
+        Owner::Mesh(mesh) => Err(Failure::new(format!(
+            "`{context}` belongs to the mesh `{mesh}`, not to `{mesh_id}`; nothing there is deleted"
         ))
         .hint(format!(
-            "tear that one down: `kubectl multimesh teardown --mesh {mesh} --contexts {context}`"
+            "tear that one down: `kubectl multimesh teardown --mesh {} --contexts {}{}`",
+            quote(&mesh),
+            quote(context),
+            options.same_kubeconfig()
         ))
         .hint(without)),
     }
@@ -285,6 +280,28 @@ fn in_order(local: &Local, mut failed: BTreeMap<String, Failure>) -> Vec<(String
     ordered
 }
 
+/// Takes the leases of the clusters that something is to be deleted in. Those whose lease another run
+/// has are left out, as failed. Where another run has written since the survey, that is made anew.
+pub async fn take_leases(
+    survey: &mut Survey<'_>,
+    leases: &Leases,
+    events: &Events,
+) -> Result<Basis, Failure> {
+    let busy: Vec<&Planned<'_>> =
+        survey.clusters.iter().filter(|c| !c.removal.is_nothing()).collect();
+    let contexts = busy.iter().map(|c| c.context()).chain(survey.peers.iter().map(Peer::context));
+    events.emit(Event::Started { contexts: contexts.map(str::to_owned).collect() });
+    let wanted = busy.iter().map(|c| c.lease(leases));
+    let wanted: Vec<_> = wanted.chain(survey.peers.iter().map(|p| p.lease(leases))).collect();
+    let taken = leases.take_all(&wanted, events).await?;
+    drop((wanted, busy));
+    if taken.old {
+        return Ok(Basis::Old);
+    }
+    survey.refused = taken.refused;
+    Ok(Basis::Current)
+}
+
 /// Does what the survey says, on all clusters side by side.
 pub async fn carry_out(
     survey: Survey<'_>,
@@ -292,15 +309,9 @@ pub async fn carry_out(
     options: &Options,
     leases: &Leases,
     events: &Events,
-) -> Result<Outcome, Failure> {
+) -> Outcome {
     let started = Instant::now();
-    let busy = survey.clusters.iter().filter(|c| !c.removal.is_nothing()).map(Planned::context);
-    let contexts = busy.chain(survey.peers.iter().map(Peer::context));
-    events.emit(Event::Started { contexts: contexts.map(str::to_owned).collect() });
-    let clusters = survey.clusters.iter().filter(|c| !c.removal.is_nothing());
-    let wanted = clusters.map(|c| c.lease(leases));
-    let wanted: Vec<_> = wanted.chain(survey.peers.iter().map(|p| p.lease(leases))).collect();
-    let refused = &leases.take_all(&wanted, events).await?.refused;
+    let refused = &survey.refused;
     let clears = survey.clusters.iter().map(|planned| async move {
         let context = planned.context().to_owned();
         if planned.removal.is_nothing() {
@@ -328,7 +339,7 @@ pub async fn carry_out(
     let (mut clusters, peers) =
         futures::join!(fleet::all(options.parallel, clears), fleet::all(options.parallel, cuts));
     clusters.extend(survey.failed.into_iter().map(|(context, failure)| (context, Err(failure))));
-    Ok(Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed })
+    Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed }
 }
 
 async fn clear(

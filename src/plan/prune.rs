@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::object::{ACCOUNT_TOKEN, DIGEST, Key, annotation, is_applied_by, label};
+use super::object::{ACCOUNT_TOKEN, DIGEST, Key, annotation, is_applied_by, is_ours, label};
 use super::removal::{Stage, Target};
 use crate::istio::remote_secret;
 
@@ -23,6 +23,18 @@ pub struct Prune {
     pub link: Option<String>,
     /// The object as it is.
     pub object: Value,
+}
+
+impl Prune {
+    /// Whether an object that was read later is the one that goes, and still an apply's: somebody
+    /// may have made it theirs. `set_id` is the apply set, `manager` the field manager of an apply.
+    pub fn is_still(&self, found: &Value, set_id: &str, manager: &str) -> bool {
+        found["metadata"]["uid"] == self.target.uid.as_str()
+            && is_ours(found, set_id)
+            && may_go(&self.target.key, found)
+            && is_applied_by(found, manager)
+            && linked_clusters(found) == linked_clusters(&self.object)
+    }
 }
 
 /// Without the content, which may be secret.
@@ -109,16 +121,20 @@ fn may_go(key: &Key, object: &Value) -> bool {
 
 fn prune(key: &Key, object: &Value, linked: &Linked<'_>) -> Option<Prune> {
     let target = Target::new(Stage::of(key), object);
-    if label(object, remote_secret::LABEL) != Some("true") {
+    let Some(clusters) = linked_clusters(object) else {
         return Some(Prune { target, link: None, object: object.clone() });
-    }
-    let clusters = remote_secret::clusters(object);
+    };
     if clusters.iter().any(|cluster| linked.keeps(cluster)) {
         return None;
     }
     let known = clusters.iter().all(|cluster| linked.known.contains(cluster));
     let link = known.then(|| clusters.join(", "));
     Some(Prune { target, link, object: object.clone() })
+}
+
+/// The clusters that an object links, where it is a remote secret.
+fn linked_clusters(object: &Value) -> Option<Vec<&str>> {
+    (label(object, remote_secret::LABEL) == Some("true")).then(|| remote_secret::clusters(object))
 }
 
 #[cfg(test)]
@@ -215,6 +231,42 @@ mod tests {
             json!([{ "manager": "kubectl-create", "operation": "Update" }]);
         assert_eq!(label(&labelled, PART_OF), Some("set"));
         assert_eq!(pruned(vec![labelled, owned, copied], &[], &Linked::default()), [""; 0]);
+    }
+
+    #[test]
+    fn what_somebody_made_theirs_meanwhile_is_told() {
+        let seen = object("ConfigMap", "old");
+        let live = BTreeMap::from([(Key::of(&seen), seen.clone())]);
+        let prune = prunes(&live, &[], &Linked::default(), MANAGER).remove(0);
+        let is_still = |change: &dyn Fn(&mut Value)| {
+            let mut found = seen.clone();
+            change(&mut found);
+            prune.is_still(&found, "set", MANAGER)
+        };
+        assert!(is_still(&|found| found["metadata"]["resourceVersion"] = json!("2")));
+        assert!(is_still(&|found| found["status"] = json!({ "phase": "x" })));
+        let changes: [&dyn Fn(&mut Value); 5] = [
+            &|found| found["metadata"]["uid"] = json!("another"),
+            &|found| found["metadata"]["labels"] = json!({}),
+            &|found| found["metadata"]["labels"][PART_OF] = json!("another"),
+            &|found| found["metadata"]["annotations"] = json!({}),
+            &|found| found["metadata"]["managedFields"] = json!([]),
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            assert!(!is_still(change), "{index}");
+        }
+
+        let seen = link("left");
+        let live = BTreeMap::from([(Key::of(&seen), seen.clone())]);
+        let prune = prunes(&live, &[], &Linked::default(), MANAGER).remove(0);
+        let uid = |mut secret: Value| {
+            secret["metadata"]["uid"] = json!(prune.target.uid);
+            secret
+        };
+        assert!(prune.is_still(&uid(seen), "set", MANAGER));
+        let mut other = link("east");
+        other["metadata"]["name"] = json!("istio-remote-secret-left");
+        assert!(!prune.is_still(&uid(other), "set", MANAGER), "it links another cluster now");
     }
 
     #[test]

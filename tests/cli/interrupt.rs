@@ -1,12 +1,10 @@
-//! Ctrl-C.
+//! Ctrl-C, and the other signals that tell a run to stop.
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-use insta::assert_snapshot;
 
 use super::kubeconfig::Kubeconfig;
 use super::sandbox::{BINARY, LIMIT, Sandbox};
@@ -27,11 +25,12 @@ fn silent_server() -> (String, mpsc::Receiver<TcpStream>) {
     (url, receiver)
 }
 
-fn interrupted(sandbox: &Sandbox, server: &mpsc::Receiver<TcpStream>) -> super::Run {
-    let mut child = Command::new(BINARY)
+/// An apply that waits for a cluster to answer.
+fn waiting(sandbox: &Sandbox, server: &mpsc::Receiver<TcpStream>, before: &str) -> Child {
+    let child = Command::new("/bin/sh")
         .env_clear()
         .envs(sandbox.environment())
-        .args(["apply", "-vvv"])
+        .args(["-c", &format!("{before} exec \"$0\" apply -vvv"), BINARY])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -41,13 +40,21 @@ fn interrupted(sandbox: &Sandbox, server: &mpsc::Receiver<TcpStream>) -> super::
     let mut connection = server.recv_timeout(LIMIT).unwrap();
     connection.set_read_timeout(Some(LIMIT)).unwrap();
     connection.read_exact(&mut [0; 4]).unwrap();
-    let interrupt = ["-c", "kill -INT $0", &child.id().to_string()];
-    assert!(Command::new("/bin/sh").args(interrupt).status().unwrap().success());
+    child
+}
+
+fn send(child: &Child, signal: &str) {
+    let kill = ["-c", "kill -$0 $1", signal, &child.id().to_string()];
+    assert!(Command::new("/bin/sh").args(kill).status().unwrap().success());
+}
+
+/// The end of a run that was told to stop.
+fn ended(sandbox: &Sandbox, mut child: Child) -> super::Run {
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if started.elapsed() > Duration::from_secs(2) {
             child.kill().unwrap();
-            panic!("it goes on after Ctrl-C");
+            panic!("it goes on");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -56,18 +63,27 @@ fn interrupted(sandbox: &Sandbox, server: &mpsc::Receiver<TcpStream>) -> super::
 
 #[test]
 fn an_apply_that_waits_for_a_cluster_ends_at_once() {
+    for signal in ["INT", "TERM", "HUP"] {
+        ends_at_once(signal);
+    }
+}
+
+fn ends_at_once(signal: &str) {
     let (url, server) = silent_server();
     let kubeconfig = Kubeconfig::default().context("east", &url);
     let sandbox = shop(&kubeconfig, "  east: {network: network-east}\n");
     sandbox.good_istioctl();
     let before = sandbox.tree();
-    let run = interrupted(&sandbox, &server);
-    assert_eq!(run.code, 130, "{}", run.stderr);
+    let child = waiting(&sandbox, &server, "");
+    send(&child, signal);
+    let run = ended(&sandbox, child);
+    assert_eq!(run.code, 130, "{signal}: {}", run.stderr);
     let last: Vec<_> = run.stderr.lines().skip_while(|line| !line.starts_with("error:")).collect();
-    assert_snapshot!(last.join("\n"), @r#"
-error: interrupted
-hint: nothing is half written: run the same command again to finish
-"#);
+    let told = [
+        "error: interrupted",
+        "hint: nothing is half written: run the same command again to finish",
+    ];
+    assert_eq!(last, told, "{signal}");
     let cache = sandbox.mesh("shop").join("cache");
     let after = sandbox.tree();
     for (path, about) in &after {
@@ -79,4 +95,23 @@ hint: nothing is half written: run the same command again to finish
     }
     // The lock went with the process.
     drop(multimesh::files::Lock::acquire(&sandbox.mesh("shop"), "apply").unwrap());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let (url, server) = silent_server();
+    let kubeconfig = Kubeconfig::default().context("east", &url);
+    let sandbox = shop(&kubeconfig, "  east: {network: network-east}\n");
+    sandbox.good_istioctl();
+    let child = waiting(&sandbox, &server, "trap '' HUP;");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let mask = |name: &str| {
+        let text = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(text.trim(), 16).unwrap()
+    };
+    // The first bit is that of SIGHUP, the second that of SIGINT.
+    assert_eq!((mask("SigIgn:") & 1, mask("SigCgt:") & 0b11), (1, 0b10), "{status}");
+    send(&child, "TERM");
+    assert_eq!(ended(&sandbox, child).code, 130);
 }

@@ -73,6 +73,8 @@ fn wrong_usage_ends_with_64() {
         &["apply", "--no-such-flag"],
         &["apply", "--timeout", "soon"],
         &["apply", "--parallel", "0"],
+        &["apply", "--wait-lock", "18446744073709551615"],
+        &["teardown", "--timeout", "18446744073709551615"],
         &["apply", "extra"],
         &["init", "--mesh-id"],
         &["init", "--dir", ""],
@@ -95,6 +97,17 @@ exit 64
 error: invalid value 'soon' for '--timeout <DURATION>': a duration is written as in 90s, 5m or 1h30m
 
 For more information, try '--help'.
+"#);
+    assert_snapshot!(refused(&sandbox, &["apply", "--wait-lock", "721h"]).told(), @r#"
+exit 64
+error: invalid value '721h' for '--wait-lock <DURATION>': a duration cannot be longer than 30 days, 720h
+
+For more information, try '--help'.
+"#);
+    assert_snapshot!(refused(&sandbox, &["plan", "--show-all", "--kubeconfig", "k"]).told(), @r#"
+exit 64
+error: `--show-all` is for the differences, and goes with `-o diff`
+hint: `kubectl multimesh plan -o diff --show-all --kubeconfig k`
 "#);
 }
 

@@ -8,6 +8,8 @@ use multimesh_lab::programs;
 use serde_json::json;
 
 use crate::Planes;
+use crate::live::versions;
+use crate::terminal::Terminal;
 
 const ROOT: &str = include_str!("../fixtures/seed-workdir/certs/root-cert.pem");
 const CA: &str =
@@ -220,8 +222,59 @@ fn an_existing_istiod_joins_when_it_fits_and_stays_as_it_is() {
     planes.apply(&[]).expect(0).says("nothing to change in 2 clusters");
     assert_eq!(theirs_now(), before);
 
+    // Its credentials would stay behind where nobody looks for them.
+    let existing = "control_plane: existing";
+    planes.write(
+        "m",
+        "topology.yaml",
+        &topology.replace(existing, &format!("{existing}, namespace: elsewhere")),
+    );
+    planes
+        .apply(&[])
+        .expect(1)
+        .says("brought in the namespace istio-system, and the topology says elsewhere")
+        .says(&format!("`namespace: istio-system` under `{theirs}`"));
+    planes.write("m", "topology.yaml", &topology);
+
     planes.run(&["teardown", "--yes"]).expect(0);
     assert!(planes.is_untouched(0) && planes.is_untouched(1));
     assert!(planes.links(1).is_empty());
     assert_eq!(theirs_now(), before);
+}
+
+#[test]
+fn what_changes_while_a_teardown_asks_is_looked_at_again() {
+    let planes = Planes::start(1);
+    planes.apply(&[]).expect(0);
+    let parent = ["configmap", "kubectl-multimesh", "-n", "istio-system"];
+    let write =
+        |change: &[&str]| planes.kubectl(0, &[&change[..1], &parent[..], &change[1..]].concat());
+
+    let mut terminal = Terminal::start(&planes, &["teardown"]);
+    terminal.is_asked("Tear down mesh m");
+    write(&["annotate", "by=a-colleague"]);
+    terminal.answer("yes");
+    terminal.is_asked("another run has written meanwhile");
+    // Nobody has to wait for an answer.
+    let leases = planes.kubectl(0, &["get", "leases", "-n", "istio-system", "-o", "name"]);
+    assert_eq!(leases, "");
+
+    // It becomes another mesh's.
+    write(&["patch", "--type=merge", "-p", r#"{"data":{"mesh_id":"other"}}"#]);
+    let before = versions(&planes.lab, &planes.clusters[0]);
+    terminal.answer("yes");
+    let screen = terminal.expect(1);
+    assert!(screen.contains("belongs to the mesh `other`"), "{screen}");
+    assert!(versions(&planes.lab, &planes.clusters[0]) == before, "something was deleted");
+    planes.run(&["teardown", "--yes"]).expect(1).says("belongs to the mesh `other`");
+
+    write(&["patch", "--type=merge", "-p", r#"{"data":{"mesh_id":"m"}}"#]);
+    let mut terminal = Terminal::start(&planes, &["teardown"]);
+    terminal.is_asked("Tear down mesh m");
+    write(&["annotate", "--overwrite", "by=another"]);
+    terminal.answer("yes");
+    terminal.is_asked("another run has written meanwhile");
+    terminal.answer("yes");
+    terminal.expect(0);
+    assert!(planes.is_untouched(0));
 }

@@ -68,6 +68,11 @@ fn a_plan_writes_nothing_and_is_what_the_apply_does() {
         let run = planes.run(&[command]).expect(0);
         assert!(run.stdout.contains(&planes.clusters[1].context), "{}", run.stdout);
     }
+    let folds = |extent: &[&str]| {
+        let run = planes.run(&[&["plan", "-o", "diff"], extent].concat()).expect(0);
+        run.stdout.contains(" lines, not shown")
+    };
+    assert!(folds(&[]) && !folds(&["--show-all"]));
     let plan = planes.plan(&["--detailed-exitcode"], 2);
     assert!(plan["newRoot"].is_string() && plan["changes"] == true, "{plan:#}");
     assert_eq!(files(&dir), files_before);
@@ -136,9 +141,15 @@ fn no_secret_is_shown(planes: &Planes) {
             run.stdout + &run.stderr
         })
     };
+    let whole = || {
+        let diff = ["plan", "-o", "diff", "--show-all", "--force-conflicts"];
+        planes.run(&diff).expect(0).stdout
+    };
     let mut all = shown().to_vec();
+    all.push(whole());
     planes.describe(&planes.clusters.iter().collect::<Vec<_>>());
     all.extend(shown());
+    all.push(whole());
     assert!(all.iter().any(|text| text.contains("sha256:")), "{all:?}");
     for text in &all {
         secrets::assert_absent(&material, text);

@@ -77,7 +77,8 @@ fn what_is_not_wanted_any_more_goes_after_a_yes() {
     assert!(screen.contains("nothing was written"), "{screen}");
     assert!(versions(&planes.lab, &planes.clusters[0]) == settled, "it has written");
 
-    // While the question stands, another object takes the name of one that goes.
+    // While the question stands, another object takes the name of one that goes, somebody makes
+    // another one theirs, and a third one changes.
     let mut terminal = Terminal::start(&planes, &["apply", "--wait=false"]);
     terminal.is_asked("delete");
     let service = ["service", "istio-eastwestgateway", "-n", "istio-system"];
@@ -94,9 +95,17 @@ fn what_is_not_wanted_any_more_goes_after_a_yes() {
             "istio-system",
         ],
     );
+    let account =
+        pruned[0].iter().find_map(|name| name.strip_prefix("ServiceAccount istio-system "));
+    let account = ["serviceaccount", account.unwrap(), "-n", "istio-system"];
+    planes.kubectl(0, &[&["label"], &account[..], &["applyset.kubernetes.io/part-of-"]].concat());
+    let gateway = ["deployment", "istio-eastwestgateway", "-n", "istio-system"];
+    planes.kubectl(0, &[&["annotate"], &gateway[..], &["changed=meanwhile"]].concat());
     terminal.answer("yes");
-    terminal.expect(0);
+    let screen = terminal.expect(0);
+    assert!(screen.contains("somebody has made it theirs meanwhile"), "{screen}");
     planes.kubectl(0, &[&["get"], &service[..]].concat());
+    planes.kubectl(0, &[&["get"], &account[..]].concat());
     by_hand_is_there(&planes);
     for index in [0, 1] {
         let left: Vec<String> = before[index].difference(&pruned[index]).cloned().collect();

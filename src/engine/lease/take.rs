@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Run;
 use crate::error::Failure;
-use crate::kube::{Cluster, Error, FIELD_MANAGER, ResourceId};
+use crate::kube::{Cluster, Error, FIELD_MANAGER, ResourceId, quote};
 use crate::plan::lease::{self, Claim, Holder, Other};
 
 /// How often a lease is tried that changes hands at this very moment.
@@ -107,7 +107,8 @@ pub(super) fn held(run: &Run, cluster: &Cluster, namespace: &str, other: &Other)
             ))
         }
         None => failure.hint(format!(
-            "if nobody needs it: `kubectl --context {context} -n {namespace} delete lease {}`",
+            "if nobody needs it: `kubectl --context {} -n {namespace} delete lease {}`",
+            quote(context),
             lease::NAME
         )),
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::look::look;
+use super::look::{Owner, look, owner};
 use crate::engine::event::{Event, Events};
 use crate::engine::fleet::{self, REQUESTS};
 use crate::engine::lease::ClusterLease;
-use crate::engine::observe::observe;
+use crate::engine::observe::{Observed, observe};
 use crate::error::Failure;
-use crate::kube::{Apply, Cluster, Deletion, Error, Propagation, ResourceId};
+use crate::kube::{Apply, Cluster, Deletion, Error, Propagation, ResourceId, quote};
 use crate::plan::object::PARENT;
 use crate::plan::removal::{Ground, Removal, Stage, Stay, Target};
 
@@ -57,6 +57,12 @@ impl Demolition<'_> {
     /// more. It decides anew: the user may have taken a while to agree.
     pub(in crate::engine) async fn run(&self) -> Result<Cleared, Failure> {
         let mut deleted = 0;
+        // A namespace that was made since the survey may be another run's.
+        let ground = ResourceId::cluster("v1", "Namespace", self.namespace);
+        let ground = self.cluster.get(&ground).await?;
+        if ground.is_some_and(|ns| !ns["metadata"]["deletionTimestamp"].is_string()) {
+            self.lease.ensure().await?;
+        }
         let mut now = Box::pin(self.look()).await?;
         let ground_goes = now.ground == Ground::Delete;
         while !now.targets.is_empty() {
@@ -89,9 +95,40 @@ impl Demolition<'_> {
         .hint("is somebody applying the mesh at the same time? Run teardown again after that"))
     }
 
-    async fn look(&self) -> Result<Removal, Error> {
-        let seen = Box::pin(observe(self.cluster, self.namespace)).await?;
-        look(self.cluster, self.namespace, &seen).await
+    async fn look(&self) -> Result<Removal, Failure> {
+        let identity = ResourceId::cluster("v1", "Namespace", "kube-system");
+        let (seen, identity) = futures::try_join!(
+            Box::pin(observe(self.cluster, self.namespace)),
+            self.cluster.get(&identity),
+        )?;
+        let uid = identity.as_ref().and_then(|ns| ns["metadata"]["uid"].as_str());
+        self.check(&seen, uid.unwrap_or_default())?;
+        Ok(look(self.cluster, self.namespace, &seen).await?)
+    }
+
+    /// Refuses to go on where another cluster answers now, or where the objects became another
+    /// mesh's. `seen` has the UID that the cluster had at first.
+    fn check(&self, seen: &Observed, uid: &str) -> Result<(), Failure> {
+        let (context, namespace) = (self.cluster.context(), self.namespace);
+        let whose = match owner(seen, self.mesh_id) {
+            Owner::Us if seen.uid == uid => return Ok(()),
+            Owner::Us => {
+                return Err(Failure::new(format!(
+                    "`{context}`: another cluster answers now (kube-system has the UID {uid}, and had {}); \
+                     nothing more is deleted there",
+                    seen.uid
+                ))
+                .hint("point the context to the right cluster in your kubeconfig, then run the same command again"));
+            }
+            Owner::Tool(_) => "another tool".to_owned(),
+            Owner::Mesh(mesh) => format!("the mesh `{mesh}`"),
+        };
+        Err(Failure::new(format!(
+            "`{context}`: what is in the namespace {namespace} belongs to {whose} now, not to `{}`; \
+             nothing more is deleted there",
+            self.mesh_id
+        ))
+        .hint("run the same command again: it looks at what is there now"))
     }
 
     /// Looks again; where a namespace that was to go seems to hold something now, Kubernetes gets
@@ -208,7 +245,7 @@ impl Demolition<'_> {
     }
 
     fn describe(&self, id: &ResourceId) -> String {
-        let context = self.cluster.context();
+        let context = quote(self.cluster.context());
         let place = id.namespace.as_ref().map_or_else(String::new, |ns| format!(" -n {ns}"));
         let kind = id.kind.to_lowercase();
         format!("look at it: `kubectl --context {context}{place} describe {kind} {}`", id.name)
@@ -254,8 +291,9 @@ impl Demolition<'_> {
         let Some(found) = self.cluster.get(&parent).await? else { return Ok(0) };
         // Before the parent: a run that is killed in between leaves nothing that is not found again.
         self.lease.release().await;
-        self.delete(&Target::new(Stage::Foundation, &found)).await?;
-        Ok(1)
+        // Whoever writes it from here on keeps it.
+        let result = self.cluster.delete_unchanged(&found).await?;
+        Ok(usize::from(matches!(result, Deletion::Deleted | Deletion::Deleting)))
     }
 
     fn step(&self, what: &str) {

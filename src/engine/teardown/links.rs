@@ -132,7 +132,11 @@ impl Peer<'_> {
             let id = ResourceId::of(secret)?;
             Some(async move { self.cluster.delete(&id, Some(uid), Propagation::Background).await })
         });
-        let deletes = async { Ok(fleet::try_all(REQUESTS, deletes).await?.len()) };
-        self.lease(leases).during(deletes).await
+        let lease = self.lease(leases);
+        let work = async {
+            lease.ensure().await?;
+            Ok(fleet::try_all(REQUESTS, deletes).await?.len())
+        };
+        lease.during(work).await
     }
 }

@@ -9,11 +9,15 @@ use crate::engine::fleet::{self, REQUESTS};
 use crate::engine::observe::Observed;
 use crate::kube::{Cluster, Error, FIELD_MANAGER, Inventory};
 use crate::plan::leftover::{self, CONFIG_LABEL};
-use crate::plan::object::{GROUP_KINDS, Key, PART_OF, annotation, group, is_ours, label, set_id};
+use crate::plan::object::{
+    GROUP_KINDS, Key, PART_OF, TOOLING, annotation, group, is_ours, label, set_id,
+};
 use crate::plan::removal::{Removal, Scene, decide};
 
 const DEFINITIONS_API: &str = "apiextensions.k8s.io/v1";
 const DEFINITION: &str = "CustomResourceDefinition";
+/// What the tooling annotation of our apply sets starts with.
+const OUR_TOOLING: &str = "kubectl-multimesh/";
 /// The group of the Gateway API.
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
@@ -144,8 +148,34 @@ async fn injected_pods(cluster: &Cluster, seen: &Observed, id: &str) -> Result<V
     cluster.list_metadata("v1", "Pod", None, Some(selector)).await
 }
 
+/// Whose the objects of the apply set in a namespace are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// This mesh's, as far as anything says.
+    Us,
+    /// Another tool's, by the name that it gives itself, which may be empty.
+    Tool(String),
+    /// Another mesh's.
+    Mesh(String),
+}
+
+/// Finds out whose the objects are, for the mesh of that ID.
+pub(super) fn owner(seen: &Observed, mesh_id: &str) -> Owner {
+    let mesh = match &seen.parent {
+        Some(parent) => {
+            let tooling = annotation(parent, TOOLING).unwrap_or_default();
+            if !tooling.starts_with(OUR_TOOLING) {
+                return Owner::Tool(tooling.to_owned());
+            }
+            seen.mesh_id().map(str::to_owned)
+        }
+        None => configured_mesh(seen),
+    };
+    mesh.filter(|mesh| mesh != mesh_id).map_or(Owner::Us, Owner::Mesh)
+}
+
 /// The mesh that the control plane is configured for.
-pub(super) fn configured_mesh(seen: &Observed) -> Option<String> {
+fn configured_mesh(seen: &Observed) -> Option<String> {
     let mut maps = seen.ours.values().filter(|o| o["kind"] == "ConfigMap" && group(o).is_empty());
     maps.find_map(|map| {
         let mesh: Value = serde_saphyr::from_str(map.pointer("/data/mesh")?.as_str()?).ok()?;
@@ -182,8 +212,23 @@ mod tests {
         let config = json!({ "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": { "name": "istio", "namespace": "istio-system" },
             "data": { "mesh": "defaultConfig:\n  meshId: m1\n" } });
-        assert_eq!(configured_mesh(&seen(vec![config])).as_deref(), Some("m1"));
-        assert_eq!(configured_mesh(&seen(Vec::new())), None);
+        let applied = seen(vec![config]);
+        assert_eq!(owner(&applied, "m1"), Owner::Us);
+        assert_eq!(owner(&applied, "m2"), Owner::Mesh("m1".into()));
+        assert_eq!(owner(&seen(Vec::new()), "m2"), Owner::Us);
+    }
+
+    #[test]
+    fn the_parent_says_whose_an_apply_set_is() {
+        let with = |tooling: &str, mesh: &str| {
+            let parent = json!({ "metadata": { "annotations": { TOOLING: tooling } },
+                "data": { "mesh_id": mesh } });
+            owner(&Observed { parent: Some(parent), ..seen(Vec::new()) }, "m1")
+        };
+        assert_eq!(with("kubectl-multimesh/1.0.0", "m1"), Owner::Us);
+        assert_eq!(with("kubectl-multimesh/1.0.0", "m2"), Owner::Mesh("m2".into()));
+        assert_eq!(with("kubectl/1.30", "m1"), Owner::Tool("kubectl/1.30".into()));
+        assert_eq!(with("", "m1"), Owner::Tool(String::new()));
     }
 
     #[test]
