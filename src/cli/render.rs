@@ -26,7 +26,8 @@ use crate::ui::{Tone, Ui, count};
     Writes one folder per cluster, with a README.md that says how to apply it by kubectl. Asks no \
     cluster and reads no kubeconfig. With --secrets it reads the clusters, to keep their CAs and to \
     take the tokens for the links, and writes secrets/ in each folder, for your eyes only. Files \
-    that it made earlier are replaced or removed, others are left alone.\n\
+    that it made earlier are replaced or removed, others are left alone; the folder of a cluster \
+    that has left goes with --prune only.\n\
     Exit codes: 0 done, 1 failed, 3 some secrets are missing: a cluster did not answer, or was not \
     applied yet and has no token, 64 wrong usage, 130 interrupted.")]
 pub(super) struct RenderArgs {
@@ -40,6 +41,9 @@ pub(super) struct RenderArgs {
     #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME",
           value_parser = super::global::given)]
     org: Option<String>,
+    /// Remove the folders of clusters that the topology lists no more
+    #[arg(long)]
+    prune: bool,
     #[command(flatten)]
     lock: WaitLock,
 }
@@ -54,8 +58,12 @@ pub(super) async fn run(
     let options = args.lock.options(Options { command: "render", ..global.options() });
     let progress = Progress::new(ui);
     let events: Events = Arc::clone(&progress) as Events;
-    let terms =
-        Terms { out: args.out.clone(), secrets: args.secrets, organization: args.org.clone() };
+    let terms = Terms {
+        out: args.out.clone(),
+        secrets: args.secrets,
+        organization: args.org.clone(),
+        prune: args.prune,
+    };
     if !args.secrets {
         let local = Local::load_offline(&options)?;
         let rendered = render(&local, &options, &terms, &events).await;

@@ -130,6 +130,8 @@ pub struct Local {
     /// What was applied and is in the topology no more, as far as the kubeconfig has it; empty
     /// where `sites` has it.
     pub leavers: Vec<Site>,
+    /// The names of the clusters that this run gives up.
+    pub given_up: Vec<String>,
     /// The user's kubeconfig.
     pub kubeconfig: Kubeconfig,
     /// What was applied before.
@@ -203,7 +205,8 @@ impl Local {
         };
         let sites = members.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
         let leavers = left.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
-        let local = Self { home, topology, sites, leavers, kubeconfig, state };
+        let local =
+            Self { home, topology, sites, leavers, given_up: Vec::new(), kubeconfig, state };
         local.check_accepted(options)?;
         Ok(local)
     }
@@ -245,12 +248,13 @@ impl Local {
                     self.home.topology.display()
                 )));
             }
-            if self.state.contexts.remove(context).is_none() {
+            let Some(record) = self.state.contexts.remove(context) else {
                 return Err(Failure::usage(format!(
                     "`{context}` is not on record as a cluster that left the mesh"
                 ))
                 .hint("leave out `--forget`: there is nothing to give up"));
-            }
+            };
+            self.given_up.push(record.cluster);
             self.leavers.retain(|leaver| leaver.context() != context);
         }
         Ok(())
@@ -282,19 +286,16 @@ impl Local {
     /// stays, under the name on record too.
     pub(super) fn linked_with(&self, site: &Site, at_hand: &BTreeSet<String>) -> Linked<'_> {
         let mut linked = Linked { names: self.peer_names(site), ..Linked::default() };
-        let mut nameless = BTreeSet::new();
         for other in self.joined_with(site).filter(|other| !at_hand.contains(other.context())) {
             match self.state.contexts.get(other.context()) {
                 Some(record) => drop(linked.names.insert(&record.cluster)),
-                None => drop(nameless.insert(other.entry.server.as_str())),
+                None => linked.unsure = true,
             }
         }
-        linked.unsure = !nameless.is_empty();
-        // One at the same address may be the same cluster under another name.
-        let gone = self.state.contexts.iter().filter(|(context, record)| {
-            self.topology.member(context).is_none() && !nameless.contains(record.server.as_str())
-        });
-        linked.left = gone.map(|(_, record)| record.cluster.as_str()).collect();
+        let recorded = self.state.contexts.values().map(|record| record.cluster.as_str());
+        let members = self.sites.iter().map(|other| other.cluster.as_ref());
+        let given_up = self.given_up.iter().map(String::as_str);
+        linked.known = recorded.chain(members).chain(given_up).collect();
         linked
     }
 

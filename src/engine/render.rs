@@ -39,6 +39,8 @@ pub struct Terms {
     pub secrets: bool,
     /// The organisation of a root CA that has to be made.
     pub organization: Option<String>,
+    /// Whether the folders of clusters go that the topology lists no more.
+    pub prune: bool,
 }
 
 /// What was rendered.
@@ -105,6 +107,7 @@ pub async fn render(
     let mut tally = Tally::default();
     out.write(&files, &mut tally)?;
     clear(local, &out, &files, keys.as_ref(), &mut tally)?;
+    clear_gone(local, &out, terms, events, &mut tally)?;
     let (failed, waiting) = keys.map(|keys| (keys.failed, keys.waiting)).unwrap_or_default();
     for site in local.selected().filter(|site| !failed.contains_key(site.context())) {
         let what = "rendered".to_owned();
@@ -239,23 +242,39 @@ fn clear(
             out.clear(folder, |name| names.contains(name), tally)?;
         }
     }
-    let members: BTreeSet<&str> = local.sites.iter().map(|site| site.cluster.as_ref()).collect();
-    let gone = out.clusters()?.into_iter().filter(|name| !members.contains(name.as_str()));
-    for cluster in gone {
-        if keys.is_some() {
-            out.clear(&format!("{cluster}/{SECRETS}"), |_| false, tally)?;
-        }
-        for folder in
-            [format!("{cluster}/{CONTROL_PLANE}"), format!("{cluster}/{GATEWAYS}"), cluster]
-        {
-            out.clear(&folder, |_| false, tally)?;
-        }
-    }
     for site in local.selected() {
         for stage in [CONTROL_PLANE, GATEWAYS] {
             let folder = format!("{}/{stage}", site.cluster);
             out.clear(&folder, |name| files.contains_key(&format!("{folder}/{name}")), tally)?;
         }
+    }
+    Ok(())
+}
+
+/// Removes the folders of clusters that the topology lists no more, if the user wishes so: what
+/// feeds clusters from them may take a control plane away with its folder, and a cluster may have
+/// got another name by mistake.
+fn clear_gone(
+    local: &Local,
+    out: &OutDir<'_>,
+    terms: &Terms,
+    events: &Events,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let members: BTreeSet<&str> = local.sites.iter().map(|site| site.cluster.as_ref()).collect();
+    for cluster in out.clusters()?.into_iter().filter(|name| !members.contains(name.as_str())) {
+        if !terms.prune {
+            let text = format!(
+                "`{}` is of a cluster that the topology does not list: it stays; `--prune` removes it",
+                terms.out.join(&cluster).display()
+            );
+            events.emit(Event::Note { text });
+            continue;
+        }
+        for part in [SECRETS, CONTROL_PLANE, GATEWAYS] {
+            out.clear(&format!("{cluster}/{part}"), |_| false, tally)?;
+        }
+        out.clear(&cluster, |_| false, tally)?;
     }
     Ok(())
 }

@@ -18,7 +18,8 @@ const ACCOUNT: &str = "kubernetes.io/service-account.name";
 pub struct Prune {
     /// Which object, exactly.
     pub target: Target,
-    /// The clusters that it links, where it is a remote secret.
+    /// The clusters that it links, where it is a remote secret that goes by the topology. One for a
+    /// cluster that nobody here has heard of goes like any other object, after a yes.
     pub link: Option<String>,
     /// The object as it is.
     pub object: Value,
@@ -39,14 +40,15 @@ pub struct Linked<'a> {
     pub names: BTreeSet<&'a str>,
     /// Whether one of them is not at hand and may have any name, as nothing is on record of it.
     pub unsure: bool,
-    /// The names of clusters that left.
-    pub left: BTreeSet<&'a str>,
+    /// The names of all clusters that the topology lists or the record knows. A cluster with
+    /// another name may be one that a colleague has added meanwhile.
+    pub known: BTreeSet<&'a str>,
 }
 
 impl Linked<'_> {
     /// Whether a link to the cluster of that name stays.
     fn keeps(&self, cluster: &str) -> bool {
-        self.names.contains(cluster) || (self.unsure && !self.left.contains(cluster))
+        self.unsure || self.names.contains(cluster)
     }
 }
 
@@ -114,7 +116,9 @@ fn prune(key: &Key, object: &Value, linked: &Linked<'_>) -> Option<Prune> {
     if clusters.iter().any(|cluster| linked.keeps(cluster)) {
         return None;
     }
-    Some(Prune { target, link: Some(clusters.join(", ")), object: object.clone() })
+    let known = clusters.iter().all(|cluster| linked.known.contains(cluster));
+    let link = known.then(|| clusters.join(", "));
+    Some(Prune { target, link, object: object.clone() })
 }
 
 #[cfg(test)]
@@ -223,12 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn a_member_of_any_name_keeps_all_links_but_those_to_clusters_that_left() {
-        let linked =
-            Linked { names: ["east"].into(), unsure: true, left: ["left", "other"].into() };
-        assert_eq!(
-            pruned(vec![link("east"), link("left"), link("whose")], &[], &linked),
-            ["istio-remote-secret-left"]
-        );
+    fn a_member_of_any_name_keeps_all_links() {
+        let linked = Linked { names: ["east"].into(), unsure: true, known: ["left"].into() };
+        assert_eq!(pruned(vec![link("east"), link("left")], &[], &linked), [""; 0]);
+    }
+
+    #[test]
+    fn a_link_to_a_cluster_that_nobody_here_knows_goes_like_any_other_object() {
+        let live = [link("left"), link("of-a-colleague")];
+        let live = live.into_iter().map(|object| (Key::of(&object), object)).collect();
+        let linked = Linked { known: ["left"].into(), ..Linked::default() };
+        let pruned = prunes(&live, &[], &linked, MANAGER);
+        let links: Vec<Option<&str>> = pruned.iter().map(|prune| prune.link.as_deref()).collect();
+        assert_eq!(links, [Some("left"), None]);
     }
 }

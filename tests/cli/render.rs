@@ -175,7 +175,14 @@ fn what_nothing_wants_any_more_goes_and_what_somebody_made_stays() {
     sandbox.write("home/clusters/other/kustomization.yaml", "resources: []\n");
     topology(&sandbox, "mesh_id: shop\ncontexts:\n  east: {network: network-east}\n");
     let run = sandbox.run(&OUT).expect(0);
-    assert!(run.stderr.contains("12 removed"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("west` is of a cluster that the topology does not list"),
+        "{}",
+        run.stderr
+    );
+    assert!(out(&sandbox).join("west/control-plane").exists());
+    let run = sandbox.run(&[&OUT[..], &["--prune"]].concat()).expect(0);
+    assert!(run.stderr.contains(" removed"), "{}", run.stderr);
     let left = files(&out(&sandbox));
     for name in ["west/theirs.yaml", "notes.txt", "other/kustomization.yaml"] {
         assert!(left.contains(name), "{name}: {left:?}");

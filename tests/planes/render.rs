@@ -55,6 +55,14 @@ fn members(planes: &Planes, index: usize) -> BTreeMap<String, Value> {
                 object.as_object_mut().unwrap().remove("data");
                 object["metadata"]["annotations"] = Value::Null;
             }
+            if name.starts_with("Service ") {
+                // Kubernetes gives addresses and ports as they come.
+                let spec = object["spec"].as_object_mut().unwrap();
+                spec.retain(|key, _| !key.starts_with("clusterIP"));
+                for port in spec["ports"].as_array_mut().into_iter().flatten() {
+                    port["nodePort"] = Value::Null;
+                }
+            }
             for hook in object["webhooks"].as_array_mut().into_iter().flatten() {
                 hook["failurePolicy"] = Value::Null;
             }

@@ -46,8 +46,12 @@ pub(super) async fn take(
         match error {
             error if tries == TRIES => return Err(error),
             Error::AlreadyExists { .. } => {}
-            // It may have been made all the same: then it is of this mesh directory.
-            Error::Interrupted { .. } | Error::TimedOut { .. } | Error::Unavailable { .. } => {
+            // It may have been made all the same: then it is of this mesh directory. What counts
+            // objects, a quota for one, may have been overtaken by another write.
+            Error::Interrupted { .. }
+            | Error::TimedOut { .. }
+            | Error::Unavailable { .. }
+            | Error::Changed { .. } => {
                 tokio::time::sleep(PAUSE).await;
             }
             error => return Err(error),

@@ -67,7 +67,8 @@ impl Mesh {
         let nowhere = Sources { explicit: None, variable: None, home: None };
         let kubeconfig = Kubeconfig::load_from(&nowhere).unwrap();
         let state = State::new("shop");
-        let local = Local { home, topology, sites, leavers: Vec::new(), kubeconfig, state };
+        let (leavers, given_up) = (Vec::new(), Vec::new());
+        let local = Local { home, topology, sites, leavers, given_up, kubeconfig, state };
         let looks = local.sites.iter().map(|site| Ok(good(&local, site, &root, now))).collect();
         Self { _dir: dir, local, root, looks, reviews: Reviews::default(), now }
     }
