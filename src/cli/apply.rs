@@ -15,7 +15,7 @@ use crate::engine::event::Events;
 use crate::engine::lease::Leases;
 use crate::engine::leave::{Departure, Fate};
 use crate::engine::local::Local;
-use crate::engine::prepare::{Wishes, prepare};
+use crate::engine::prepare::prepare;
 use crate::engine::rename::follow_renames;
 use crate::engine::status;
 use crate::error::{Exit, Failure};
@@ -75,16 +75,20 @@ pub(super) async fn run(
         let outline = prepared.outline(&local, &wishes);
         let shown = ui.interactive() && !outline.is_nothing();
         if shown {
+            // Other runs do not wait for the answer of a user.
+            if !args.yes {
+                leases.release_all().await;
+            }
             progress.finish();
             ui.line(&ui::plan::table(&outline));
         }
-        let fates = agree(ui, &outline, &wishes, args.yes).await?;
+        let fates = agree(ui, &outline, args.yes).await?;
         let terms = Terms { wait: args.wait, prune: args.yes || ui.interactive(), fates };
         if shown {
             progress = Progress::new(ui);
             events = Arc::clone(&progress) as Events;
         }
-        if take_leases(&mut prepared, &terms, &leases, &events).await? == Basis::Current {
+        if take_leases(&local, &mut prepared, &terms, &leases, &events).await? == Basis::Current {
             break (prepared, terms);
         }
     };
@@ -99,12 +103,7 @@ pub(super) async fn run(
 }
 
 /// Asks for what needs a yes; gives what becomes of the control planes of clusters that leave.
-async fn agree(
-    ui: Ui,
-    outline: &Outline,
-    wishes: &Wishes,
-    yes: bool,
-) -> Result<BTreeMap<String, Fate>, Failure> {
+async fn agree(ui: Ui, outline: &Outline, yes: bool) -> Result<BTreeMap<String, Fate>, Failure> {
     let (mut pruned, mut adopted) = (0, 0);
     for cluster in &outline.clusters {
         let Standing::Member(changes) = &cluster.standing else { continue };
@@ -128,10 +127,8 @@ async fn agree(
     }
     let mut fates = BTreeMap::new();
     for cluster in &outline.clusters {
-        if !matches!(cluster.standing, Standing::Leaver(_)) {
-            continue;
-        }
-        let fate = if wishes.keep_control_plane {
+        let Standing::Leaver(leaving) = &cluster.standing else { continue };
+        let fate = if leaving.removal.is_none() {
             Fate::Keep
         } else if yes {
             Fate::Remove

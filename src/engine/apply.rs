@@ -10,11 +10,11 @@ use super::connect::Reached;
 use super::countdown::Countdown;
 use super::event::{Event, Events};
 use super::lease::Leases;
-use super::leave::{Departure, Fate, Leaver};
+use super::leave::{Departure, Fate, Leaver, Members};
 use super::links::Exchange;
 use super::local::{Local, Options};
 pub use super::prepare::Wishes;
-use super::prepare::{Prepared, Work, unlisted_kinds};
+use super::prepare::{Prepared, Work, settle, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
 use super::state::{Left, Record, State};
 use crate::error::{Exit, Failure};
@@ -36,11 +36,15 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// What becomes of the control plane of a cluster that leaves; where there is none, nothing is
-    /// to be agreed about.
+    /// What becomes of the control plane of a cluster that leaves; where there is none, or it was
+    /// to stay before, nothing is to be agreed about.
     fn fate(&self, leaver: &Leaver<'_>) -> Fate {
         let agreed = self.fates.get(leaver.context()).copied().unwrap_or(Fate::Ask);
-        if leaver.has_control_plane() { agreed } else { Fate::Remove }
+        match leaver.has_control_plane() {
+            false => Fate::Remove,
+            true if leaver.is_kept() => Fate::Keep,
+            true => agreed,
+        }
     }
 }
 
@@ -110,8 +114,9 @@ pub enum Basis {
 }
 
 /// Takes the leases of the clusters that are going to be written to. Those whose lease another run
-/// has are left out, as failed.
+/// has are left out, as failed, and the others keep what those may still need.
 pub async fn take_leases(
+    local: &Local,
     prepared: &mut Prepared<'_>,
     terms: &Terms,
     leases: &Leases,
@@ -133,6 +138,11 @@ pub async fn take_leases(
     prepared.leavers.retain(|leaver| !taken.refused.contains_key(leaver.context()));
     for (context, failure) in &taken.refused {
         events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
+    }
+    if !taken.refused.is_empty() {
+        for text in settle(local, &mut prepared.work) {
+            events.emit(Event::Note { text });
+        }
     }
     prepared.failed.extend(taken.refused);
     Ok(Basis::Current)
@@ -164,7 +174,7 @@ pub async fn carry_out(
     }
     state.save(&local.home.state())?;
     let connections = work.iter().map(|one| &one.reached);
-    let connections =
+    let connections: BTreeMap<String, Cluster> =
         connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
     let manner = Manner {
         wait: terms.wait,
@@ -173,9 +183,10 @@ pub async fn carry_out(
         timeout: options.timeout,
     };
     let linked = Countdown::of(work.len());
+    let members = Members { connections: &connections, linked: &linked };
     let (mut results, left) = futures::join!(
         roll_out(local, options, manner, leases, events, work, &linked),
-        leave(local, options, terms, leases, events, &leavers, &linked),
+        leave(local, options, terms, leases, events, &leavers, &members),
     );
     for (context, result) in &left {
         forget(&mut state, context, result.as_ref().ok());
@@ -211,12 +222,13 @@ async fn leave(
     leases: &Leases,
     events: &Events,
     leavers: &[Leaver<'_>],
-    linked: &Countdown,
+    members: &Members<'_>,
 ) -> BTreeMap<String, Result<Done, Failure>> {
     let departures = leavers.iter().map(|leaver| async move {
         let context = leaver.context().to_owned();
         let fate = terms.fate(leaver);
-        let mut result = Box::pin(leaver.leave(local, options, fate, leases, events, linked)).await;
+        let mut result =
+            Box::pin(leaver.leave(local, options, fate, leases, events, members)).await;
         if result.is_ok() && fate == Fate::Ask {
             result = Err(standing(local, options, &context));
         }

@@ -1,25 +1,29 @@
 //! A context that was deleted from the topology: its cluster leaves the mesh.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod members;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
+pub(super) use self::members::Members;
 use super::connect::{Purpose, Reached, reach};
-use super::countdown::Countdown;
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::identity;
 use super::lease::{ClusterLease, Leases};
 use super::links::token_of;
 use super::local::{Local, Options, Site};
-use super::status::token::{Review, review};
+use super::status::token::{Review, try_review};
 use super::teardown::{self, Cleared, Demolition, look};
 use crate::error::Failure;
 use crate::istio::remote_secret;
-use crate::kube::{Propagation, ResourceId, quote};
-use crate::plan::object::{ACCOUNT_TOKEN, label};
+use crate::kube::{Apply, Error, Propagation, ResourceId, quote};
+use crate::plan::desired::{is_kept, kept};
+use crate::plan::object::{ACCOUNT_TOKEN, is_ours, label, set_id};
 use crate::plan::outline::Leaving;
 use crate::plan::removal::Removal;
 
@@ -35,6 +39,8 @@ pub(super) struct Leaver<'a> {
     links: Vec<Value>,
     /// The Secrets with the tokens by which peers read it.
     tokens: Vec<Value>,
+    /// The tokens by which its peers read it, as far as they still hold them.
+    held: Vec<Zeroizing<String>>,
     /// What a teardown would remove.
     removal: Removal,
 }
@@ -55,7 +61,7 @@ pub enum Fate {
 pub struct Departure {
     /// How many remote secrets were deleted in it.
     pub links: usize,
-    /// Whether a token of it that its peers held was revoked, and seen to be refused.
+    /// Whether a token of it that its peers held was seen to be refused.
     pub revoked: bool,
     /// What was removed of its control plane; none where that was kept.
     pub cleared: Option<Cleared>,
@@ -120,7 +126,8 @@ pub(super) fn sort_out<'a>(
     uids.extend(members.iter().map(|member| (member.seen.uid.as_str(), member.site.context())));
     let mut doubtful = BTreeMap::new();
     let mut sure = Vec::new();
-    for leaver in leavers {
+    for mut leaver in leavers {
+        leaver.held = held(local, members, leaver.reached.site);
         let context = leaver.context();
         let Some(failure) = doubt(context, &leaver.reached.seen.uid, &uids, &nameless) else {
             sure.push(leaver);
@@ -130,6 +137,16 @@ pub(super) fn sort_out<'a>(
         doubtful.insert(context.to_owned(), failure);
     }
     (sure, doubtful)
+}
+
+/// The tokens by which members read a cluster, in links that are the tool's.
+fn held(local: &Local, members: &[Reached<'_>], site: &Site) -> Vec<Zeroizing<String>> {
+    let links = members.iter().flat_map(|member| {
+        let id = set_id(member.site.namespace());
+        member.seen.remote_secrets.iter().filter(move |secret| is_ours(secret, &id))
+    });
+    let links = links.filter(|link| members::leads_to(local, link, site));
+    links.filter_map(|link| remote_secret::token(link, site.cluster.as_ref())).collect()
 }
 
 /// Why a cluster that leaves may be a member: `members` are the contexts that are known by the UID
@@ -179,7 +196,7 @@ async fn survey_one<'a>(
     let links = secrets().filter(|s| label(s, remote_secret::LABEL) == Some("true"));
     let links = links.cloned().collect();
     let tokens = secrets().filter(|s| s["type"] == ACCOUNT_TOKEN).cloned().collect();
-    Ok(Leaver { reached, links, tokens, removal })
+    Ok(Leaver { reached, links, tokens, held: Vec::new(), removal })
 }
 
 impl Leaver<'_> {
@@ -193,8 +210,14 @@ impl Leaver<'_> {
         !self.removal.is_nothing()
     }
 
+    /// Whether its control plane stays, as an earlier run from anywhere was told.
+    pub(super) fn is_kept(&self) -> bool {
+        self.reached.seen.parent.as_ref().is_some_and(is_kept)
+    }
+
     /// How it would leave.
     pub(super) fn outline(&self, keep: bool) -> Leaving {
+        let keep = keep || self.is_kept();
         let clusters = self.links.iter().flat_map(remote_secret::clusters);
         Leaving {
             links: clusters.map(str::to_owned).collect(),
@@ -204,7 +227,7 @@ impl Leaver<'_> {
     }
 
     /// Takes it out of the mesh: its links and its credentials at once, then its control plane,
-    /// when nobody is `linked` with it any more.
+    /// when no member holds a link to it any more.
     pub(super) async fn leave(
         &self,
         local: &Local,
@@ -212,10 +235,10 @@ impl Leaver<'_> {
         fate: Fate,
         leases: &Leases,
         events: &Events,
-        linked: &Countdown,
+        members: &Members<'_>,
     ) -> Result<Departure, Failure> {
         let lease = self.lease(leases);
-        let work = self.work(local, options, fate, &lease, events, linked);
+        let work = self.work(local, options, fate, &lease, events, members);
         Box::pin(lease.during(work)).await
     }
 
@@ -227,7 +250,8 @@ impl Leaver<'_> {
     /// Whether there is anything to be written.
     pub(super) fn writes(&self, fate: Fate) -> bool {
         let removes = fate == Fate::Remove && self.has_control_plane();
-        removes || !self.links.is_empty() || !self.tokens.is_empty()
+        let marks = fate == Fate::Keep && self.mark().is_some();
+        removes || marks || !self.links.is_empty() || !self.tokens.is_empty()
     }
 
     async fn work(
@@ -237,7 +261,7 @@ impl Leaver<'_> {
         fate: Fate,
         lease: &ClusterLease<'_>,
         events: &Events,
-        linked: &Countdown,
+        members: &Members<'_>,
     ) -> Result<Departure, Failure> {
         let step = |what: &str| {
             let context = self.context().to_owned();
@@ -245,21 +269,38 @@ impl Leaver<'_> {
         };
         if !self.links.is_empty() {
             step("dropping links");
-            self.delete(&self.links).await?;
+            self.delete(&self.links, lease).await?;
         }
         if !self.tokens.is_empty() {
             step("revoking its credentials");
-            self.delete(&self.tokens).await?;
+            self.delete(&self.tokens, lease).await?;
         }
         let links = self.links.len();
         if fate != Fate::Remove {
-            self.await_refusal().await?;
-            let revoked = !self.tokens.is_empty();
+            let revoked = self.await_refusal(events).await?;
+            if fate == Fate::Keep
+                && let Some(parent) = self.mark()
+            {
+                lease.ensure().await?;
+                self.reached.cluster.apply(&parent, Apply::default()).await?;
+            }
             return Ok(Departure { links, revoked, cleared: None });
+        }
+        if !self.has_control_plane() {
+            // What may have come there since the look, nobody agreed to remove.
+            let revoked = self.await_refusal(events).await?;
+            let stays = self.removal.stays.clone();
+            return Ok(Departure { links, revoked, cleared: Some(Cleared { deleted: 0, stays }) });
         }
         // What still sends requests here has to stop before anything that answers them goes.
         step("waiting for the others to drop their links");
-        linked.end().await;
+        if let Some(failure) = members.linked_with(local, options, self.reached.site).await {
+            self.await_refusal(events).await?;
+            return Err(failure);
+        }
+        if self.has_ground() {
+            lease.ensure().await?;
+        }
         let demolition = Demolition {
             cluster: &self.reached.cluster,
             namespace: self.reached.site.namespace(),
@@ -270,13 +311,25 @@ impl Leaver<'_> {
             events,
         };
         let (cleared, refused) =
-            futures::join!(Box::pin(demolition.run()), Box::pin(self.await_refusal()));
-        refused?;
-        let revoked = !self.tokens.is_empty();
-        Ok(Departure { links, revoked, cleared: Some(cleared?) })
+            futures::join!(Box::pin(demolition.run()), Box::pin(self.await_refusal(events)));
+        Ok(Departure { links, revoked: refused?, cleared: Some(cleared?) })
     }
 
-    async fn delete(&self, secrets: &[Value]) -> Result<(), Failure> {
+    /// Whether there is a namespace that a lease can be in: what is outside of it needs none.
+    fn has_ground(&self) -> bool {
+        let ground = self.reached.seen.namespace.as_ref();
+        ground.is_some_and(|namespace| !namespace["metadata"]["deletionTimestamp"].is_string())
+    }
+
+    /// The apply set's parent as it says that the control plane stays; none where it says so already.
+    fn mark(&self) -> Option<Value> {
+        self.reached.seen.parent.as_ref().filter(|parent| !is_kept(parent)).map(kept)
+    }
+
+    async fn delete(&self, secrets: &[Value], lease: &ClusterLease<'_>) -> Result<(), Failure> {
+        if self.has_ground() {
+            lease.ensure().await?;
+        }
         let cluster = &self.reached.cluster;
         let deletes = secrets.iter().filter_map(|secret| {
             let uid = secret["metadata"]["uid"].as_str()?;
@@ -287,32 +340,45 @@ impl Leaver<'_> {
         Ok(())
     }
 
-    /// Waits until the API server refuses the tokens that were revoked.
-    async fn await_refusal(&self) -> Result<(), Failure> {
-        let tokens: BTreeSet<String> =
-            self.tokens.iter().filter_map(|secret| Some(token_of(secret)?.1.to_string())).collect();
+    /// Waits until the API server refuses the tokens that were revoked; says whether it is seen to:
+    /// there may be none, and it may not tell.
+    async fn await_refusal(&self, events: &Events) -> Result<bool, Failure> {
+        let revoked = self.tokens.iter().filter_map(|secret| Some(token_of(secret)?.1));
+        // A run that was cut short may have revoked what peers still hold.
+        let mut tokens: Vec<Zeroizing<String>> = revoked.chain(self.held.iter().cloned()).collect();
+        tokens.sort_by(|a, b| a.as_str().cmp(b));
+        tokens.dedup();
         let end = Instant::now() + MEMORY;
-        for token in tokens {
+        for token in &tokens {
             loop {
-                match review(&self.reached.cluster, &token).await {
-                    Review::Refused(_) => break,
-                    Review::Unchecked(failure) if Instant::now() >= end => return Err(failure),
-                    Review::Valid if Instant::now() >= end => {
+                match try_review(&self.reached.cluster, token).await {
+                    Ok(Review::Refused(_)) => break,
+                    Err(error) if error.is_final() => {
+                        events.emit(Event::Note { text: unchecked(self.context(), &error) });
+                        return Ok(false);
+                    }
+                    Err(error) if Instant::now() >= end => return Err(error.into()),
+                    Ok(Review::Valid) if Instant::now() >= end => {
                         return Err(Failure::new(format!(
-                            "`{}`: its token was deleted, and the API server still accepts it after {} s",
+                            "`{}`: the Secrets with its tokens are deleted, and the API server still accepts one that its peers held, after {} s",
                             self.context(),
                             MEMORY.as_secs()
                         ))
                         .hint("apply again: it is checked once more"));
                     }
-                    Review::Valid | Review::Unchecked(_) => {
-                        tokio::time::sleep(INTERVAL).await;
-                    }
+                    Ok(_) | Err(_) => tokio::time::sleep(INTERVAL).await,
                 }
             }
         }
-        Ok(())
+        Ok(!tokens.is_empty())
     }
+}
+
+/// What there is to say where the API server does not tell whether it refuses a token.
+fn unchecked(context: &str, error: &Error) -> String {
+    format!(
+        "`{context}`: the token that its peers held was deleted; whether it is refused could not be checked: {error}"
+    )
 }
 
 #[cfg(test)]

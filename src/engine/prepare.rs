@@ -154,8 +154,7 @@ pub async fn prepare<'a>(
     for (context, failure) in &failed {
         events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
     }
-    find_link_changes(local, &mut work);
-    for text in keep_readers(local, &mut work) {
+    for text in settle(local, &mut work) {
         events.emit(Event::Note { text });
     }
     failed.extend(fleet.failed);
@@ -296,6 +295,20 @@ async fn find_foreign(reached: &Reached<'_>, changes: &mut [Change]) -> Result<(
     Ok(())
 }
 
+/// Decides what depends on which clusters are at hand: `work` is all of them. To be asked again
+/// where one is left out after all. Gives what there is to say.
+pub(super) fn settle(local: &Local, work: &mut [Work<'_>]) -> Vec<String> {
+    let at_hand: BTreeSet<String> = work.iter().map(|one| one.context().to_owned()).collect();
+    for one in &mut *work {
+        let Reached { site, seen, .. } = &one.reached;
+        let linked = local.linked_with(site, &at_hand);
+        let goes = prunes(&seen.ours, &one.desired, &linked, FIELD_MANAGER);
+        one.prunes.retain(|prune| goes.contains(prune));
+    }
+    find_link_changes(local, work);
+    keep_readers(local, work, &at_hand)
+}
+
 /// Finds the remote secrets that change, where the credentials are there already.
 fn find_link_changes(local: &Local, work: &mut [Work<'_>]) {
     let credentials: BTreeMap<String, links::Known> = work
@@ -323,8 +336,7 @@ fn find_link_changes(local: &Local, work: &mut [Work<'_>]) {
 
 /// Keeps the accounts that a cluster was read with before, as long as not every peer is at hand to
 /// get a token of the new one.
-fn keep_readers(local: &Local, work: &mut [Work<'_>]) -> Vec<String> {
-    let at_hand: BTreeSet<String> = work.iter().map(|one| one.context().to_owned()).collect();
+fn keep_readers(local: &Local, work: &mut [Work<'_>], at_hand: &BTreeSet<String>) -> Vec<String> {
     let mut notes = Vec::new();
     for one in work {
         let site = one.reached.site;

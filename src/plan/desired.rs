@@ -194,6 +194,36 @@ pub fn naming(parent: &Value, kinds: &BTreeSet<String>) -> Option<Value> {
     Some(parent)
 }
 
+/// What the parent of a cluster that left the mesh says of its control plane, where that stays.
+const LEFT: (&str, &str) = ("left", "kept");
+
+/// Whether a parent says that its cluster left the mesh and keeps its control plane.
+pub fn is_kept(parent: &Value) -> bool {
+    parent["data"][LEFT.0] == LEFT.1
+}
+
+/// A live parent as it is applied to say so.
+pub fn kept(parent: &Value) -> Value {
+    let metadata = &parent["metadata"];
+    let mut kept = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": { SET_ID: metadata["labels"][SET_ID] },
+            "annotations": {
+                TOOLING: metadata["annotations"][TOOLING],
+                GROUP_KINDS: metadata["annotations"][GROUP_KINDS],
+            },
+        },
+        "data": parent["data"],
+    });
+    kept["data"][LEFT.0] = json!(LEFT.1);
+    object::stamp(&mut kept);
+    kept
+}
+
 fn cacerts_secret(place: &Place<'_>, cacerts: &Cacerts) -> Value {
     let data: serde_json::Map<String, Value> = cacerts
         .entries()
@@ -334,6 +364,23 @@ mod tests {
             kinds.contains("Gateway.networking.istio.io") && kinds.contains("Secret"),
             "{kinds}"
         );
+    }
+
+    #[test]
+    fn a_parent_tells_that_its_control_plane_stays_until_it_is_applied_again() {
+        let objects = desired(&place(false, true), &rendering(rendered()), None);
+        let parent = &objects[1];
+        let mut live = Value::clone(parent);
+        live["metadata"]["resourceVersion"] = json!("7");
+        live["metadata"]["labels"]["theirs"] = json!("x");
+        let kept = kept(&live);
+        assert!(is_kept(&kept) && !is_kept(&live));
+        assert_ne!(annotation(&kept, object::DIGEST), annotation(parent, object::DIGEST));
+        let mut same = kept.clone();
+        same["data"].as_object_mut().unwrap().remove("left");
+        same["metadata"]["annotations"][object::DIGEST] =
+            parent["metadata"]["annotations"][object::DIGEST].clone();
+        assert_eq!(same, **parent, "and nothing else of it changes");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::Planes;
 use crate::live::{eventually, inventory};
+use crate::locks::{LEASE, take};
 
 /// What a cluster holds that does not come and go by itself.
 fn objects(planes: &Planes, index: usize) -> BTreeSet<String> {
@@ -99,9 +100,30 @@ fn a_cluster_that_left_stays_or_waits_or_is_given_up_as_the_user_says() {
     let leaver = planes.clusters[1].context.clone();
     planes.apply(&[]).expect(0);
     planes.describe_as(&[(0, FLAT)]);
+    let file = planes.mesh("m").join("state.yaml");
+    let record = std::fs::read_to_string(&file).unwrap();
+    let said = || {
+        let get = ["get", "configmap", "kubectl-multimesh", "-n", "istio-system"];
+        planes.kubectl(1, &[&get[..], &["-o", "jsonpath={.data.left}"]].concat())
+    };
     planes.apply(&["--keep-control-plane"]).expect(0).says("its control plane stays");
     assert!(has_istiod(&planes, 1) && planes.links(1).is_empty());
     planes.apply(&["--yes"]).expect(0).says("nothing to change in 1 cluster");
+
+    // A colleague's mesh directory does not know of it.
+    std::fs::write(&file, &record).unwrap();
+    assert_eq!(said(), "kept");
+    planes.apply(&["--yes"]).expect(0).says("its control plane stays");
+    assert!(has_istiod(&planes, 1));
+    planes.apply(&["--yes"]).expect(0).says("nothing to change in 1 cluster");
+
+    // Who comes back and leaves again is asked about again.
+    planes.describe_as(&[(0, FLAT), (1, FLAT)]);
+    planes.apply(&[]).expect(0);
+    assert_eq!((said(), planes.links(1).len()), (String::new(), 1));
+    planes.describe_as(&[(0, FLAT)]);
+    planes.apply(&[]).expect(3).says("nobody agreed to remove it");
+    planes.apply(&["--keep-control-plane"]).expect(0);
     planes.run(&["teardown", "--yes", "--contexts", &leaver]).expect(0);
     assert!(planes.is_untouched(1) && !on_record(&planes, 1));
     planes.apply(&[]).expect(0).says("nothing to change in 1 cluster");
@@ -133,6 +155,53 @@ fn a_cluster_that_left_stays_or_waits_or_is_given_up_as_the_user_says() {
     planes.user.set_kubeconfig(std::env::join_paths(all).unwrap());
     planes.apply(&["--yes"]).expect(0).says("nothing to change in 1 cluster");
     assert!(has_istiod(&planes, 1), "what was given up is not touched");
+}
+
+#[test]
+fn what_a_member_that_is_left_out_still_needs_stays() {
+    let planes = Planes::start(3);
+    planes.apply(&[]).expect(0);
+    let [first, second, leaver] = [0, 1, 2].map(|index| planes.clusters[index].context.clone());
+    let holds = |context: &str| format!("`{context}` still holds a link to it");
+    let token = token_held(&planes, 0, 2);
+    planes.describe_as(&[(0, FLAT), (1, FLAT)]);
+    planes
+        .apply(&["--contexts", &leaver, "--yes"])
+        .expect(3)
+        .says(&holds(&first))
+        .says(&holds(&second));
+    assert!(has_istiod(&planes, 2) && planes.links(2).is_empty() && on_record(&planes, 2));
+    assert!(!is_accepted(&planes, &planes.clusters[2], &token), "it is revoked all the same");
+
+    // Somebody else works on a member.
+    let give_back = || planes.kubectl(1, &["delete", "lease", LEASE, "-n", "istio-system"]);
+    take(&planes, 1, 3600);
+    let run = planes.apply(&["--yes"]).expect(3).says(&holds(&second));
+    assert!(!run.stderr.contains(&holds(&first)), "{}", run.stderr);
+    assert!(has_istiod(&planes, 2) && planes.links(0).len() == 1 && planes.links(1).len() == 2);
+    give_back();
+    planes.apply(&["--yes"]).expect(0).says("is refused now (checked)");
+    assert!(planes.is_untouched(2) && !on_record(&planes, 2));
+
+    // Its link leads to the account that there is, and others reach it by the name that it has.
+    let token = token_held(&planes, 1, 0);
+    let links = planes.links(0);
+    planes.describe_as(&[
+        (0, "network: flat, serviceAccountReader: other"),
+        (1, "network: flat, cluster: other"),
+    ]);
+    take(&planes, 1, 3600);
+    let rename = ["--yes", "--allow-cluster-rename"];
+    planes.apply(&rename).expect(3).says("and its token stay");
+    assert!(is_accepted(&planes, &planes.clusters[0], &token));
+    assert_eq!(planes.links(0), links);
+    give_back();
+    planes.apply(&rename).expect(0);
+    eventually("the end of the former token", || {
+        !is_accepted(&planes, &planes.clusters[0], &token)
+    });
+    assert_eq!(planes.links(0), ["secret/istio-remote-secret-other"]);
+    planes.apply(&[]).expect(0).says("nothing to change in 2 clusters");
 }
 
 #[test]

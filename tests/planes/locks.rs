@@ -10,7 +10,7 @@ use crate::Planes;
 use crate::live::{Run, User, versions};
 use crate::running::Running;
 
-const LEASE: &str = "kubectl-multimesh";
+pub(super) const LEASE: &str = "kubectl-multimesh";
 
 /// The Lease of a plane: its holder, or nothing.
 fn holder(planes: &Planes, index: usize) -> String {
@@ -20,7 +20,7 @@ fn holder(planes: &Planes, index: usize) -> String {
 }
 
 /// Takes the lease of a plane as a run on another machine would, which never renews it.
-fn take(planes: &Planes, index: usize, seconds: u32) {
+pub(super) fn take(planes: &Planes, index: usize, seconds: u32) {
     // Its clock is years off, which nobody believes.
     let lease = format!(
         "{{apiVersion: coordination.k8s.io/v1, kind: Lease, \

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::engine::fleet;
 use crate::error::Failure;
 use crate::istio::remote_secret;
-use crate::kube::Cluster;
+use crate::kube::{Cluster, Error};
 
 /// What a cluster holds to read another one.
 pub(super) struct Held {
@@ -91,17 +91,20 @@ impl Reviews {
 }
 
 /// Asks an API server whether it accepts a token.
-pub(in crate::engine) async fn review(cluster: &Cluster, token: &str) -> Review {
+async fn review(cluster: &Cluster, token: &str) -> Review {
+    let answer = try_review(cluster, token).await;
+    answer.unwrap_or_else(|error| Review::Unchecked(error.into()))
+}
+
+/// As [`review`], with the error where the server was not asked or would not tell.
+pub(in crate::engine) async fn try_review(cluster: &Cluster, token: &str) -> Result<Review, Error> {
     let body = json!({
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",
         "spec": { "token": token },
     });
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
-    match cluster.review(path, &body).await {
-        Ok(answer) => judge(&answer),
-        Err(error) => Review::Unchecked(error.into()),
-    }
+    Ok(judge(&cluster.review(path, &body).await?))
 }
 
 fn judge(answer: &Value) -> Review {
