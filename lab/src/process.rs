@@ -27,8 +27,11 @@ impl Process {
     /// The running process of that number; one that ended but was not yet collected is none.
     pub(crate) fn of(pid: i32) -> Option<Self> {
         let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let start = start_time(&line)?;
-        Some(Self { pid, start })
+        let (state, start) = state_and_start_time(&line)?;
+        // The first thread may end before the others, which still hold its ports.
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        let over = matches!(state, "Z" | "X") && threads() < 2;
+        (!over).then_some(Self { pid, start })
     }
 
     pub(crate) fn alive(self) -> bool {
@@ -75,16 +78,13 @@ impl Process {
     }
 }
 
-/// The start time from a line of `/proc/PID/stat`, unless the process is dead.
-fn start_time(stat: &str) -> Option<u64> {
+/// The state and the start time from a line of `/proc/PID/stat`.
+fn state_and_start_time(stat: &str) -> Option<(&str, u64)> {
     // The name in parentheses may itself contain blanks and parentheses.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// Whether a table as in `/proc/net/tcp` has a listening socket at that port.
@@ -225,9 +225,8 @@ mod tests {
     #[test]
     fn the_start_time_survives_odd_names() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4 0 0 0 0 1 2 3 4 20 0 1 0 4711 9 9";
-        assert_eq!(start_time(stat), Some(4711));
-        assert_eq!(start_time(&stat.replace(" S ", " Z ")), None);
-        assert_eq!(start_time("nonsense"), None);
+        assert_eq!(state_and_start_time(stat), Some(("S", 4711)));
+        assert_eq!(state_and_start_time("nonsense"), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label};
 use crate::plan::order::Step;
 use crate::plan::prune::{Prune, take_readers};
+use crate::plan::redact::Redactor;
 use crate::plan::removal::Target;
 
 /// How an apply goes about its work.
@@ -355,7 +356,7 @@ impl Rollout<'_> {
                 // A kind is served a moment after its definition was written.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             } else if lasts >= left || asked.elapsed() < lasts / 2 {
-                return Err(error.into());
+                return Err(without_secrets(&change.object, error.into()));
             }
             // Else there was no time for more attempts under the lease as it was.
         }
@@ -418,5 +419,29 @@ impl Rollout<'_> {
 
     fn note(&self, text: String) {
         self.events.emit(Event::Note { text });
+    }
+}
+
+/// A failure to write an object, without the values of a Secret that a webhook may have quoted.
+fn without_secrets(object: &Value, failure: Failure) -> Failure {
+    let redactor = Redactor::of_object(object);
+    let hints = failure.hints.iter().map(|hint| redactor.text(hint)).collect();
+    Failure { message: redactor.text(&failure.message), hints, ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_webhook_quotes_of_a_secret_is_not_told() {
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+            "data": { "token": "dDBrZW4tdmFsdWU=" } });
+        let quoted = Failure::new("denied: data.token is t0ken-value (dDBrZW4tdmFsdWU=)");
+        let told = without_secrets(&secret, quoted.hint("not t0ken-value"));
+        let text = format!("{} {}", told.message, told.hints.concat());
+        assert!(text.starts_with("denied: data.token is sha256:"), "{text}");
+        assert!(!text.contains("t0ken-value") && !text.contains("dDBrZW4"), "{text}");
     }
 }

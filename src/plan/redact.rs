@@ -31,8 +31,15 @@ pub struct Redactor<'a> {
 impl<'a> Redactor<'a> {
     /// For one change. A value of the object as it is stays secret in the object as it would be.
     pub fn of(change: &'a ObjectChange) -> Self {
-        let kind = change.key.kind.as_str();
-        let objects = change.before.iter().chain(change.after.as_deref());
+        Self::new(&change.key.kind, change.before.iter().chain(change.after.as_deref()))
+    }
+
+    /// For one object.
+    pub fn of_object(object: &'a Value) -> Self {
+        Self::new(object["kind"].as_str().unwrap_or_default(), std::iter::once(object))
+    }
+
+    fn new(kind: &'a str, objects: impl Iterator<Item = &'a Value>) -> Self {
         let mut sought: Vec<Sought> = objects.filter(|_| kind == SECRET).flat_map(values).collect();
         // A value may be a part of another one.
         sought.sort_by_key(|sought| std::cmp::Reverse(sought.text.len()));

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use multimesh_lab::faults::{Fault, FaultProxy, Tally};
+use serde_json::Value;
 
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length, points};
@@ -306,9 +307,35 @@ fn a_killed_leave_is_finished_by_the_next_apply() {
         fronted.describe(&[0, 1]);
         let length = measure(fronted, LEAVE);
         let left = objects(fronted);
+        let indices = if at_length() { indices } else { &indices[..1] };
         for &index in indices {
             let entry = kill_leave(fronted, &left, length.point(index));
             books.add("apply, a context left", entry);
         }
     });
+}
+
+#[test]
+fn what_a_killed_run_has_sent_may_land_when_the_next_one_has_looked() {
+    let fronted = Fronted::start(1);
+    fronted.run(APPLY).expect(0);
+    let name = "istio-reader-clusterrole-istio-system";
+    let role = fronted.kubectl(0, &["get", "clusterrole", name, "-o", "json"]);
+    let mut role: Value = serde_json::from_str(&role).unwrap();
+    let metadata = role["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, _| matches!(key.as_str(), "name" | "labels" | "annotations"));
+    fronted.kubectl(0, &["delete", "clusterrole", name]);
+    let (lab, cluster) = (fronted.lab.clone(), fronted.clusters[0].clone());
+    let mut landed = false;
+    fronted.proxies[0].observe(move |seen| {
+        // It was not in the list, and is looked for now.
+        if !landed && seen.method == "GET" && seen.path.ends_with(&format!("/{name}")) {
+            landed = true;
+            lab.kubectl(&cluster, &["create", "-f", "-"], Some(&role.to_string())).unwrap();
+        }
+        None
+    });
+    fronted.run(APPLY).expect(0);
+    fronted.proxies[0].clear();
+    fronted.run(APPLY).expect(0).says("nothing to change");
 }

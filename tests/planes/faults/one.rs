@@ -13,8 +13,8 @@ use crate::live::Run;
 /// for.
 const SLACK: f32 = 4.0;
 /// How long a cluster is waited for before anything is written to any: for its first answer, or for
-/// its return where it is gone when its lease is to be taken.
-const FIRST_ANSWER: f32 = 10.0;
+/// its return where it is gone when its lease is to be taken, and a pause between two attempts.
+const FIRST_ANSWER: f32 = 14.0;
 
 /// When the first two clusters were finished, in seconds from the start of the run.
 fn finished(fronted: &Fronted, run: &Run) -> Option<f32> {
