@@ -14,9 +14,9 @@ use crate::ui::Ui;
 /// The flag of every command that is about to write to clusters, or says what another one would.
 #[derive(Debug, Args)]
 pub(super) struct Accept {
-    /// Go on although this context leads to another cluster, or trusts another CA, than at the last
-    /// apply; repeat for several
-    #[arg(long, value_name = "CONTEXT", value_parser = given)]
+    /// Go on although this context trusts another CA than at the last apply, and with a UID although
+    /// it leads to another cluster, that one; repeat for several
+    #[arg(long, value_name = "CONTEXT[=UID]", value_parser = given)]
     accept_identity: Vec<String>,
 }
 

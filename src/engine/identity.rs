@@ -12,7 +12,9 @@ use super::local::{Local, Options, Site};
 use super::policy;
 use super::state::Record;
 use crate::error::Failure;
+use crate::istio::remote_secret;
 use crate::kube::quote;
+use crate::plan::object;
 
 /// What a cluster is told apart from others by; `None` where it is not known.
 struct Identity<'a> {
@@ -37,26 +39,60 @@ impl fmt::Display for Identity<'_> {
         }
         match self.ca {
             None => f.write_str(", CA not recorded"),
-            Some([]) => f.write_str(", no CA"),
-            Some(prints) => {
-                let short: Vec<String> =
-                    prints.iter().map(|print| print.chars().take(16).collect()).collect();
-                write!(f, ", CA {}", short.join("+"))
-            }
+            Some(prints) => write!(f, ", {}", authorities(prints)),
         }
     }
 }
 
-/// Whether the user said that this context may lead to another cluster now.
-fn is_accepted(options: &Options, context: &str) -> bool {
-    options.accept_identity.iter().any(|accepted| accepted == context)
+/// As in `CA 2f3a51c09be4d7a8+7d793037a0760186`.
+fn authorities(prints: &[String]) -> String {
+    if prints.is_empty() {
+        return "no CA".to_owned();
+    }
+    let short: Vec<String> = prints.iter().map(|print| print.chars().take(16).collect()).collect();
+    format!("CA {}", short.join("+"))
 }
 
-/// The same command, with this context's new identity accepted.
-fn accepting(local: &Local, options: &Options, context: &str) -> String {
-    let mut contexts: Vec<&str> = options.accept_identity.iter().map(String::as_str).collect();
-    contexts.push(context);
-    let flags = contexts.iter().map(|context| format!(" --accept-identity {}", quote(context)));
+/// The least that has to be said of a UID.
+const SHORTEST: usize = 8;
+
+/// What of a context's new identity the user accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accepted<'a> {
+    /// Another CA, of the cluster that it was.
+    Authority,
+    /// Another cluster: the one whose UID begins so.
+    Cluster(&'a str),
+}
+
+/// What a value of `--accept-identity` says about a context: `context` or `context=UID`.
+pub(super) fn accepted<'a>(text: &'a str, context: &str) -> Option<Accepted<'a>> {
+    match text.strip_prefix(context)? {
+        "" => Some(Accepted::Authority),
+        rest => {
+            let uid = rest.strip_prefix('=').filter(|uid| uid.len() >= SHORTEST)?;
+            Some(Accepted::Cluster(uid))
+        }
+    }
+}
+
+/// All that the user accepts of a context's new identity.
+fn all_accepted<'a>(options: &'a Options, context: &str) -> impl Iterator<Item = Accepted<'a>> {
+    options.accept_identity.iter().filter_map(move |text| accepted(text, context))
+}
+
+/// Whether the user said that this context may lead to the cluster with this UID now.
+fn is_accepted(options: &Options, context: &str, uid: &str) -> bool {
+    all_accepted(options, context)
+        .any(|it| matches!(it, Accepted::Cluster(begin) if uid.starts_with(begin)))
+}
+
+/// The same command, with this context's new identity accepted: its CA, or the cluster with this
+/// UID.
+fn accepting(local: &Local, options: &Options, context: &str, uid: Option<&str>) -> String {
+    let others = options.accept_identity.iter().filter(|text| accepted(text, context).is_none());
+    let own = uid.map_or_else(|| context.to_owned(), |uid| format!("{context}={uid}"));
+    let flags = others.chain([&own]).map(|text| format!(" --accept-identity {}", quote(text)));
     format!(
         "kubectl multimesh {}{}{}",
         // Some have no such flag.
@@ -66,7 +102,8 @@ fn accepting(local: &Local, options: &Options, context: &str) -> String {
     )
 }
 
-/// Compares the CA that the kubeconfig trusts with the one of the last apply. Asks nobody.
+/// Compares the CA that the kubeconfig trusts with the one of the last apply. Asks nobody. Where some
+/// of its certificates are still the same, the CA is being rotated, and the UID tells the rest.
 pub(super) fn check_authority(
     local: &Local,
     options: &Options,
@@ -77,7 +114,8 @@ pub(super) fn check_authority(
     // An entry that cannot be read is told when it is connected to.
     let Ok(entry) = local.kubeconfig.context(context) else { return Ok(()) };
     let Ok(found) = local.kubeconfig.authorities(context) else { return Ok(()) };
-    if *pinned == found || is_accepted(options, context) {
+    let goes_on = pinned.iter().any(|print| found.contains(print));
+    if *pinned == found || goes_on || all_accepted(options, context).next().is_some() {
         return Ok(());
     }
     let now = Identity { server: &entry.server, uid: None, ca: Some(&found) };
@@ -88,8 +126,8 @@ pub(super) fn check_authority(
     ))
     .hint("point the context to the right cluster in your kubeconfig")
     .hint(format!(
-        "or, if its CA was rotated or the cluster was made anew, accept the one that answers now: `{}`",
-        accepting(local, options, context)
+        "or, if its CA was rotated, accept the new one; another cluster is refused still, and told: `{}`",
+        accepting(local, options, context, None)
     )))
 }
 
@@ -102,7 +140,7 @@ pub(super) fn check_uid(
 ) -> Result<(), Failure> {
     let context = site.context();
     let Some(record) = local.state.contexts.get(context) else { return Ok(()) };
-    if record.uid == uid || is_accepted(options, context) {
+    if record.uid == uid || is_accepted(options, context, uid) {
         return Ok(());
     }
     let found = local.kubeconfig.authorities(context).ok();
@@ -114,7 +152,43 @@ pub(super) fn check_uid(
     .hint("point the context to the right cluster in your kubeconfig")
     .hint(format!(
         "or, if the cluster was made anew under its old name, accept it: `{}`",
-        accepting(local, options, context)
+        accepting(local, options, context, Some(uid))
+    )))
+}
+
+/// Refuses a cluster of which nothing is known, here or there, where the others hold a link to
+/// another server under its name: that would be led to it.
+fn check_links(
+    local: &Local,
+    options: &Options,
+    reached: &Reached<'_>,
+    others: &[Reached<'_>],
+) -> Result<(), Failure> {
+    let Reached { site, seen, .. } = reached;
+    let (context, cluster) = (site.context(), site.cluster.as_ref());
+    if local.state.contexts.contains_key(context)
+        || seen.mesh_id().is_some()
+        || is_accepted(options, context, &seen.uid)
+    {
+        return Ok(());
+    }
+    let elsewhere = others.iter().find_map(|other| {
+        let id = object::set_id(other.site.namespace());
+        let mut links = other.seen.remote_secrets.iter().filter(|s| object::is_ours(s, &id));
+        let server = links.find_map(|link| remote_secret::server(link, cluster))?;
+        (server != site.peer_server()).then_some((other.site.context(), server))
+    });
+    let Some((other, server)) = elsewhere else { return Ok(()) };
+    let ca = local.kubeconfig.authorities(context).ok();
+    let now = Identity { server: site.peer_server(), uid: Some(&seen.uid), ca: ca.as_deref() };
+    Err(Failure::new(format!(
+        "`{context}` may not be the cluster that the others know as `{cluster}`: it is not in this \
+         mesh, and the link in `{other}` leads to {server}, not to it ({now})"
+    ))
+    .hint("point the context to the right cluster in your kubeconfig")
+    .hint(format!(
+        "or, if the cluster was made anew under its old name, accept it: `{}`",
+        accepting(local, options, context, Some(&seen.uid))
     )))
 }
 
@@ -126,7 +200,8 @@ pub(super) fn check(
 ) -> Result<(), Failure> {
     let mut by_uid: BTreeMap<&str, &Site> = BTreeMap::new();
     let mut failures = Vec::new();
-    for Reached { site, seen, .. } in reached {
+    for one in reached {
+        let Reached { site, seen, .. } = one;
         if let Some(other) = by_uid.insert(&seen.uid, site) {
             return Err(Failure {
                 excerpt: Some(site.member.place.clone()),
@@ -140,6 +215,7 @@ pub(super) fn check(
             .hint("leave one of the two in the topology"));
         }
         failures.extend(check_uid(local, options, site, &seen.uid).err());
+        failures.extend(check_links(local, options, one, reached).err());
     }
     policy::join(failures).map_or(Ok(()), Err)
 }
@@ -149,26 +225,46 @@ pub(super) fn former<'a>(local: &'a Local, context: &str, uid: &str) -> Option<&
     local.state.contexts.get(context).filter(|record| record.uid != uid)
 }
 
-/// What the user should know of clusters that were accepted under the name of others.
+/// What the user should know of clusters that were accepted under the name of others, and of CAs
+/// that change.
 pub(super) fn notes(local: &Local, reached: &[Reached<'_>]) -> Vec<String> {
-    let former = reached.iter().filter_map(|Reached { site, seen, .. }| {
-        Some((site.context(), former(local, site.context(), &seen.uid)?))
-    });
-    former
-        .map(|(context, record)| {
-            format!(
+    let notes = reached.iter().filter_map(|Reached { site, seen, cluster }| {
+        let context = site.context();
+        if let Some(record) = former(local, context, &seen.uid) {
+            return Some(format!(
                 "`{context}` leads to another cluster than at the last apply, as you accepted; the \
                  former one ({}) is not touched: if it still runs, tear it down through a context \
                  that leads there",
                 Identity::recorded(record)
+            ));
+        }
+        let pinned = local.state.contexts.get(context)?.ca.as_deref()?;
+        let now = cluster.authorities();
+        (pinned != now).then(|| {
+            format!(
+                "`{context}` is the cluster that it was, and its kubeconfig entry trusts another CA: \
+                 at the last apply {}, now {}, which an apply puts on record",
+                authorities(pinned),
+                authorities(now)
             )
         })
-        .collect()
+    });
+    notes.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_cluster_is_accepted_by_its_uid_alone() {
+        let of = |text: &'static str| accepted(text, "east");
+        assert_eq!(of("east"), Some(Accepted::Authority));
+        assert_eq!(of("east=7c9e6679"), Some(Accepted::Cluster("7c9e6679")));
+        for other in ["east=", "east=7c9e667", "east-1", "east-1=7c9e6679", "west", ""] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn identities_read_in_one_line() {

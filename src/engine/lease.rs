@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::Instant;
 
-use self::grip::Grip;
+use self::grip::{Grip, Moment};
 use self::take::{Try, held, take};
 use super::event::{Event, Events};
 use super::local::{Local, Options};
@@ -237,8 +237,8 @@ impl ClusterLease<'_> {
         ground.is_some_and(|ns| !ns["metadata"]["deletionTimestamp"].is_string())
     }
 
-    fn grip(&self, lease: Value) -> Grip {
-        Grip::new(self.cluster, lease, self.slot.lost.clone())
+    fn grip(&self, lease: Value, asked: Moment) -> Grip {
+        Grip::new(self.cluster, lease, asked, self.slot.lost.clone())
     }
 
     /// Tries to take the lease, unless this run has it.
@@ -249,17 +249,22 @@ impl ClusterLease<'_> {
         }
         match take(&run.holder, self.cluster, self.namespace).await? {
             Try::Busy(other) => Ok(Early::Busy(other)),
-            Try::Taken { lease, over } => {
-                *state = State::Held(self.grip(lease));
+            Try::Taken { lease, asked, over } => {
+                *state = State::Held(self.grip(lease, asked));
                 Ok(Early::Taken { old: over || !self.is_current().await? })
             }
         }
     }
 
     /// Makes sure, before a write, that this run has the lease: takes it where it has not, and
-    /// renews it where that is overdue. If another run has written since the look at the cluster, it
-    /// is not taken.
+    /// renews it where it is about to end. If another run has written since the look at the cluster,
+    /// it is not taken.
     pub(super) async fn ensure(&self) -> Result<(), Failure> {
+        self.ensured().await.map(|_| ())
+    }
+
+    /// As [`ClusterLease::ensure`]; gives how long the lease lasts at least.
+    pub(super) async fn ensured(&self) -> Result<Duration, Failure> {
         let run = self.leases.run()?;
         // Others that want to write wait here meanwhile.
         let mut state = self.slot.state.lock().await;
@@ -268,19 +273,24 @@ impl ClusterLease<'_> {
             State::Refused(failure) => return Err(failure.clone()),
             State::Open | State::Given => {}
         }
-        let (next, result) = match self.take_late(run).await {
-            Ok(grip) => (State::Held(grip), Ok(())),
-            Err(failure) => (State::Refused(failure.clone()), Err(failure)),
-        };
-        *state = next;
-        result
+        match self.take_late(run).await {
+            Ok(grip) => {
+                let lasts = grip.confirm().await;
+                *state = State::Held(grip);
+                lasts
+            }
+            Err(failure) => {
+                *state = State::Refused(failure.clone());
+                Err(failure)
+            }
+        }
     }
 
     async fn take_late(&self, run: &Run) -> Result<Grip, Failure> {
         let end = run.deadline();
         let grip = loop {
             match take(&run.holder, self.cluster, self.namespace).await? {
-                Try::Taken { lease, .. } => break self.grip(lease),
+                Try::Taken { lease, asked, .. } => break self.grip(lease, asked),
                 Try::Busy(_) if Instant::now() < end => tokio::time::sleep(INTERVAL).await,
                 Try::Busy(other) => {
                     return Err(held(run, self.cluster, self.namespace, &other));
@@ -316,10 +326,10 @@ impl ClusterLease<'_> {
         Ok(version(&parent) == version(&seen.parent) && version(&cacerts) == version(&seen.cacerts))
     }
 
-    /// Renews the lease where that is overdue. Nothing if this run has none.
+    /// Renews the lease where it is about to end. Nothing if this run has none.
     pub(super) async fn confirm(&self) -> Result<(), Failure> {
         match &*self.slot.state.lock().await {
-            State::Held(grip) => grip.confirm().await,
+            State::Held(grip) => grip.confirm().await.map(|_| ()),
             State::Open | State::Given | State::Refused(_) => Ok(()),
         }
     }

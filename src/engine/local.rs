@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::{self, Choice, Home};
+use super::identity;
 use super::state::{Left, Record, State};
 use crate::error::Failure;
 use crate::istio::base::{self, Base, Role};
@@ -38,7 +39,8 @@ pub struct Options {
     pub no_input: bool,
     /// The command that is run, as in `apply`.
     pub command: &'static str,
-    /// The contexts that may lead to another cluster than at the last apply.
+    /// The contexts that may trust another CA than at the last apply, and with `=` and a UID those
+    /// that may lead to that cluster.
     pub accept_identity: Vec<String>,
     /// How long to wait for another run that works on the same.
     pub wait_lock: Duration,
@@ -340,18 +342,24 @@ impl Local {
 
     /// Refuses contexts on the command line that there are none of.
     fn check_accepted(&self, options: &Options) -> Result<(), Failure> {
-        let known = |context: &String| {
-            self.state.contexts.contains_key(context)
-                || self.sites.iter().any(|site| site.context() == context)
+        let known = || {
+            let recorded = self.state.contexts.keys().map(String::as_str);
+            recorded.chain(self.sites.iter().map(Site::context))
         };
-        match options.accept_identity.iter().find(|context| !known(context)) {
-            None => Ok(()),
-            Some(context) => Err(Failure::usage(format!(
-                "`--accept-identity {}`: the mesh has no such context",
-                quote(context)
-            ))
-            .hint(format!("the contexts are listed in {}", self.home.topology.display()))),
-        }
+        let about_none =
+            |text: &&String| !known().any(|context| identity::accepted(text, context).is_some());
+        let Some(text) = options.accept_identity.iter().find(about_none) else { return Ok(()) };
+        let wrong =
+            |why: &str| Failure::usage(format!("`--accept-identity {}`: {why}", quote(text)));
+        let is_short =
+            |context: &str| text.strip_prefix(context).is_some_and(|rest| rest.starts_with('='));
+        Err(if known().any(is_short) {
+            wrong("this is too little of a UID")
+                .hint("give at least its first 8 characters, as the refusal shows them")
+        } else {
+            wrong("the mesh has no such context")
+                .hint(format!("the contexts are listed in {}", self.home.topology.display()))
+        })
     }
 
     /// The user's operator for all clusters; without a file, an empty one.

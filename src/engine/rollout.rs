@@ -40,7 +40,7 @@ pub(super) struct Manner {
 }
 
 /// How long one write may take with all its attempts: a loaded API server takes its time over a
-/// large definition, and sending an object twice does no harm.
+/// large definition, and sending an object twice does no harm. No attempt outlasts the lease.
 const WRITE_LIMIT: Duration = Duration::from_secs(120);
 /// How long an API server may take to serve a kind that was just defined.
 const KIND_LIMIT: Duration = Duration::from_secs(30);
@@ -369,18 +369,25 @@ impl Rollout<'_> {
 
     async fn send(&self, counter: &Counter, change: &Change) -> Result<(), Failure> {
         // The lease lives in the namespace.
-        if change.verb != Verb::Create || change.object["kind"] != "Namespace" {
-            self.lease.ensure().await?;
-        }
+        let leased = change.verb != Verb::Create || change.object["kind"] != "Namespace";
         let apply = Apply { force: self.manner.force, dry_run: false };
-        let cluster = self.cluster.with_deadline(WRITE_LIMIT.min(self.manner.timeout));
-        let end = Instant::now() + KIND_LIMIT;
-        while let Err(error) = cluster.apply(&change.object, apply).await {
-            // A kind is served a moment after its definition was written.
-            if !matches!(error, kube::Error::UnknownKind { .. }) || Instant::now() >= end {
+        let limit = WRITE_LIMIT.min(self.manner.timeout);
+        let started = Instant::now();
+        loop {
+            let lasts = if leased { self.lease.ensured().await? } else { limit };
+            let left = limit.saturating_sub(started.elapsed());
+            let asked = Instant::now();
+            let cluster = self.cluster.with_deadline(lasts.min(left));
+            let Err(error) = cluster.apply(&change.object, apply).await else { break };
+            if matches!(error, kube::Error::UnknownKind { .. })
+                && started.elapsed() < KIND_LIMIT.min(limit)
+            {
+                // A kind is served a moment after its definition was written.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } else if lasts >= left || asked.elapsed() < lasts / 2 {
                 return Err(without_secrets(&change.object, error.into()));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            // Else there was no time for more attempts under the lease as it was.
         }
         match change.verb {
             Verb::Create => counter.created.fetch_add(1, Ordering::Relaxed),

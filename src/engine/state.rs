@@ -1,12 +1,13 @@
 //! `state.yaml`: what was applied where, enough to notice a context that points elsewhere now.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::files;
+use crate::kube::quote;
 use crate::topology::{shortened, yaml};
 
 /// The format that this version reads and writes.
@@ -92,9 +93,20 @@ impl State {
     /// Says what is damaged, and how to go on without the file.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         Self::read(text).map_err(|why| {
-            Failure::new(format!("{} is damaged: {why}", path.display())).hint(format!(
-                "move it away (`mv {0} {0}.damaged`) and apply again: it is made anew from the clusters",
-                path.display()
+            let failure = Failure::new(format!("{} is damaged: {why}", path.display()));
+            let shell = |path: &Path| quote(&path.to_string_lossy());
+            let (copy, here) = (copy_of(path), shell(path));
+            let is_good = std::fs::read_to_string(&copy).is_ok_and(|text| Self::read(&text).is_ok());
+            let (failure, or) = if is_good {
+                let back = format!("put back what was last written: `cp {} {here}`", shell(&copy));
+                (failure.hint(back), "or ")
+            } else {
+                (failure, "")
+            };
+            failure.hint(format!(
+                "{or}move it away (`mv {here} {here}.damaged`) and apply again: the members are found \
+                 again; which cluster each context was, and which ones have left the topology and are \
+                 not cleaned yet, is not"
             ))
         })
     }
@@ -119,14 +131,23 @@ impl State {
             .map_err(|e| Failure::new(format!("failed to write {}: {e}", path.display())))
     }
 
-    /// Writes the file, unless it says this already.
+    /// Writes the file and its copy, unless they say this already.
     pub fn save(&self, path: &Path) -> Result<(), Failure> {
         let text = self.text(path)?;
-        if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
-            return Ok(());
+        for path in [path, &copy_of(path)] {
+            if !std::fs::read_to_string(path).is_ok_and(|old| old == text) {
+                files::write_private(path, text.as_bytes())?;
+            }
         }
-        files::write_private(path, text.as_bytes()).map_err(Failure::from)
+        Ok(())
     }
+}
+
+/// The copy of the file, for when the file is damaged.
+fn copy_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".bak");
+    PathBuf::from(name)
 }
 
 #[cfg(test)]
@@ -182,6 +203,29 @@ mod tests {
         }
         state().save(&path).unwrap();
         assert!(State::load(&path, "m2").unwrap_err().message.contains("belongs to the mesh `m1`"));
+    }
+
+    #[test]
+    fn what_was_last_written_can_be_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.yaml");
+        state().save(&path).unwrap();
+        let mut later = state();
+        later.contexts.clear();
+        later.save(&path).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        let failure = State::load(&path, "m1").unwrap_err();
+        let copy = format!("`cp {0}.bak {0}`", path.display());
+        assert!(failure.hints[0].contains(&copy), "{:?}", failure.hints);
+        std::fs::copy(copy_of(&path), &path).unwrap();
+        assert_eq!(State::load(&path, "m1").unwrap(), later);
+
+        // A copy that is damaged as well is not offered.
+        for path in [&path, &copy_of(&path)] {
+            std::fs::write(path, "{").unwrap();
+        }
+        let failure = State::load(&path, "m1").unwrap_err();
+        assert!(failure.hints[0].starts_with("move it away"), "{:?}", failure.hints);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn a_record_that_is_damaged_or_of_another_mesh() {
     assert_snapshot!(refused(&sandbox, &["apply"]).expect(1).told(), @r#"
 exit 1
 error: [dir]/home/.config/multimesh/shop/state.yaml is damaged: simple key expected ':' at line 3, column 1
-hint: move it away (`mv [dir]/home/.config/multimesh/shop/state.yaml [dir]/home/.config/multimesh/shop/state.yaml.damaged`) and apply again: it is made anew from the clusters
+hint: move it away (`mv [dir]/home/.config/multimesh/shop/state.yaml [dir]/home/.config/multimesh/shop/state.yaml.damaged`) and apply again: the members are found again; which cluster each context was, and which ones have left the topology and are not cleaned yet, is not
 "#);
     fs::write(&state, "format: 1\nmesh_id: bank\ncontexts: {}\n").unwrap();
     assert_snapshot!(refused(&sandbox, &["apply"]).expect(1).told(), @r#"

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use insta::assert_snapshot;
+use multimesh::pki::Certificate;
 use serde_json::json;
 
 use super::kubeconfig::Kubeconfig;
@@ -63,7 +64,7 @@ exit 1
 [seconds] context-east-1  reading what is there
 error: `context-east-1` may not be the cluster that it was: its kubeconfig entry trusts another CA, so nothing was sent to it; at the last apply https://10.1.0.1:6443, UID 7c9e6679-7425, CA abababababababab+cdcdcdcdcdcdcdcd; now https://127.0.0.1:[port], UID not asked for, CA 4b7d477882db3edc
 hint: point the context to the right cluster in your kubeconfig
-hint: or, if its CA was rotated or the cluster was made anew, accept the one that answers now: `kubectl multimesh teardown --accept-identity context-east-1`
+hint: or, if its CA was rotated, accept the new one; another cluster is refused still, and told: `kubectl multimesh teardown --accept-identity context-east-1`
 "#);
     let teardown = ["teardown", "--dry-run", "--contexts", "context-east-1"];
     let run = refused(&sandbox, &teardown).expect(1);
@@ -82,15 +83,33 @@ hint: or, if its CA was rotated or the cluster was made anew, accept the one tha
     assert!(status.stdout.contains("`kubectl multimesh apply --accept-identity context-east-1`"));
     assert_eq!(connections.load(Ordering::SeqCst), 0, "it was talked to");
 
-    let accepted = ["apply", "--accept-identity", "context-east-1"];
-    let run = sandbox.run(&accepted).expect(1);
-    assert!(!run.stderr.contains(refusal), "{}", run.stderr);
+    for accepted in ["context-east-1", "context-east-1=7c9e6679"] {
+        let before = connections.load(Ordering::SeqCst);
+        let run = sandbox.run(&["apply", "--accept-identity", accepted]).expect(1);
+        assert!(!run.stderr.contains(refusal), "{}", run.stderr);
+        assert_ne!(connections.load(Ordering::SeqCst), before);
+    }
+}
+
+#[test]
+fn a_ca_that_is_being_rotated_is_asked_for_its_uid() {
+    let (url, connections) = curt_server();
+    let sandbox = applied_elsewhere(&url, &certificate());
+    let state = sandbox.mesh("shop").join("state.yaml");
+    let text = std::fs::read_to_string(&state).unwrap();
+    let print = Certificate::from_pem(&certificate()).unwrap().fingerprint;
+    std::fs::write(&state, text.replace(&"cd".repeat(32), &print)).unwrap();
+    let run = sandbox.run(&["apply"]).expect(1);
+    assert!(!run.stderr.contains("may not be the cluster"), "{}", run.stderr);
     assert_ne!(connections.load(Ordering::SeqCst), 0);
 }
 
 #[test]
 fn a_context_that_the_mesh_does_not_have_cannot_be_accepted() {
     let sandbox = applied_elsewhere("https://127.0.0.1:9", &certificate());
+    let short = ["apply", "--accept-identity", "context-east-1=7c9e667"];
+    let run = refused(&sandbox, &short).expect(64);
+    assert!(run.stderr.contains("too little of a UID"), "{}", run.stderr);
     for command in ["apply", "plan", "teardown"] {
         let run =
             refused(&sandbox, &[command, "--no-input", "--accept-identity", "east"]).expect(64);

@@ -3,6 +3,7 @@
 mod membership;
 
 use crate::Planes;
+use crate::live::versions;
 
 #[test]
 fn two_contexts_of_one_cluster_are_refused() {
@@ -54,6 +55,8 @@ fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
     // Its CA is another one.
     let refused = format!("`{first}` may not be the cluster that it was");
     let accept = |command: &str| format!("`kubectl multimesh {command} --accept-identity {first}`");
+    let accept_it =
+        |command: &str| format!("`kubectl multimesh {command} --accept-identity {first}={now}`");
     for command in ["apply", "teardown"] {
         let yes: &[&str] = if command == "apply" { &["--wait=false"] } else { &["--yes"] };
         let run = planes.run(&[&[command], yes].concat()).expect(1);
@@ -72,14 +75,23 @@ fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
     std::fs::write(&state, lines.collect::<Vec<_>>().join("\n")).unwrap();
     let refused = format!("`{first}` is not the cluster that it was");
     let both = format!("UID {then}, CA not recorded; now ");
-    planes.apply(&[]).expect(1).says(&refused).says(&both).says(&now).says(&accept("apply"));
-    planes.run(&["teardown", "--yes"]).expect(1).says(&refused).says(&accept("teardown"));
+    planes.apply(&[]).expect(1).says(&refused).says(&both).says(&now).says(&accept_it("apply"));
+    planes.run(&["teardown", "--yes"]).expect(1).says(&refused).says(&accept_it("teardown"));
+    assert!(planes.is_untouched(1));
+
+    // Who accepts a CA has not seen which cluster it is that answers.
+    std::fs::write(&state, &pinned).unwrap();
+    for unseen in [first.clone(), format!("{first}={then}")] {
+        for command in [&["apply"][..], &["teardown", "--yes"]] {
+            let run = planes.run(&[command, &["--accept-identity", &unseen]].concat()).expect(1);
+            run.says(&refused).says(&now).says(&accept_it(command[0]));
+        }
+    }
     assert!(planes.is_untouched(1));
 
     // Accepted, it is a new cluster.
-    std::fs::write(&state, &pinned).unwrap();
     planes
-        .apply(&["--accept-identity", &first])
+        .apply(&["--accept-identity", &format!("{first}={}", &now[..8])])
         .expect(0)
         .says("leads to another cluster than at the last apply, as you accepted")
         .says(&then);
@@ -90,7 +102,8 @@ fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
     // The former one is torn down only if it says itself that it is of this mesh.
     lead_to(&mut planes, 0);
     planes.run(&["teardown", "--yes"]).expect(1).says(&format!("`{first}` may not be"));
-    let accepted = ["teardown", "--yes", "--accept-identity", &first];
+    let then = format!("{first}={then}");
+    let accepted = ["teardown", "--yes", "--accept-identity", &then];
     let parent = ["configmap", "kubectl-multimesh", "-n", "istio-system"];
     let kept = planes.kubectl(0, &[&["get"], &parent[..], &["-o", "json"]].concat());
     planes.kubectl(0, &[&["delete"], &parent[..]].concat());
@@ -99,6 +112,36 @@ fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
     planes.lab.kubectl(&planes.clusters[0], &["create", "-f", "-"], Some(&kept)).unwrap();
     planes.run(&accepted).expect(0);
     assert!(planes.is_untouched(0) && !planes.is_untouched(1));
+}
+
+#[test]
+fn a_link_is_not_led_to_a_cluster_that_nobody_knows() {
+    let planes = Planes::start(2);
+    planes.apply(&[]).expect(0);
+    // As somebody without a record sees a new cluster under the name of a member.
+    for file in ["state.yaml", "state.yaml.bak"] {
+        std::fs::remove_file(planes.mesh("m").join(file)).unwrap();
+    }
+    planes.kubectl(1, &["delete", "configmap", "kubectl-multimesh", "-n", "istio-system"]);
+    let (first, second) = (&planes.contexts[0], &planes.contexts[1]);
+    let server = "server: 'https://elsewhere.example:6443'";
+    let text = format!(
+        "mesh_id: m\ncontexts:\n  {first}: {{network: flat}}\n  {second}: {{network: flat, {server}}}\n"
+    );
+    planes.write("m", "topology.yaml", &text);
+    let before = versions(&planes.lab, &planes.clusters[0]);
+    let accept = format!("--accept-identity {second}={}`", uid(&planes, 1));
+    planes
+        .apply(&[])
+        .expect(1)
+        .says(&format!("`{second}` may not be the cluster that the others know as"))
+        .says(&format!("the link in `{first}` leads to "))
+        .says(&accept);
+    assert_eq!(versions(&planes.lab, &planes.clusters[0]), before);
+
+    // At the address that the others know it is taken for the one.
+    planes.describe(&planes.clusters.iter().collect::<Vec<_>>());
+    planes.apply(&[]).expect(0);
 }
 
 #[test]

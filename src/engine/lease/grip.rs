@@ -18,6 +18,28 @@ use crate::plan::object::annotation;
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long one renewal, and giving the lease back, may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How much longer a lease has to last for a write to begin: no call takes longer by itself.
+const ENOUGH: Duration = Duration::from_secs(30);
+/// How long a renewal may take that a write waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A moment on both clocks: one goes on while the machine sleeps, nobody sets the other one.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    instant: Instant,
+    time: SystemTime,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+
+    /// The time since then, on the clock that says more.
+    fn age(self) -> Duration {
+        self.instant.elapsed().max(self.time.elapsed().unwrap_or_default())
+    }
+}
 
 /// A lease that this run has, renewed in the background as long as the value lives.
 pub(super) struct Grip {
@@ -28,49 +50,45 @@ pub(super) struct Grip {
 struct Hold {
     cluster: Cluster,
     lease: Value,
-    renewed: Instant,
-    /// The same on the clock that goes on while the machine sleeps.
-    renewed_at: SystemTime,
+    /// When the last renewal that succeeded was asked for.
+    renewed: Moment,
     lost: watch::Sender<Option<Failure>>,
 }
 
 impl Grip {
-    /// Keeps a lease that was just taken. `lost` is told if somebody else takes it.
+    /// Keeps a lease that was just taken, by a request that began at `asked`. `lost` is told if
+    /// somebody else takes it, or if it could not be renewed when that was needed.
     pub(super) fn new(
         cluster: &Cluster,
         lease: Value,
+        asked: Moment,
         lost: watch::Sender<Option<Failure>>,
     ) -> Self {
-        let hold = Hold {
-            cluster: cluster.with_deadline(LIMIT),
-            lease,
-            renewed: Instant::now(),
-            renewed_at: SystemTime::now(),
-            lost,
-        };
+        let hold = Hold { cluster: cluster.with_deadline(LIMIT), lease, renewed: asked, lost };
         let hold = Arc::new(Mutex::new(hold));
         let renewed = Arc::clone(&hold);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(RENEWAL).await;
                 // Who lost it was told.
-                if renewed.lock().await.renew().await.is_err() {
-                    return;
+                match renewed.lock().await.renew(LIMIT).await {
+                    Err(_) => return,
+                    Ok(Err(error)) => tracing::info!(%error, "the lease was not renewed"),
+                    Ok(Ok(())) => {}
                 }
             }
         });
         Self { hold, task }
     }
 
-    /// Makes sure that the lease is still this run's, if it could have ended: the machine may have
-    /// slept, or its network may have been away.
-    pub(super) async fn confirm(&self) -> Result<(), Failure> {
-        let mut hold = self.hold.lock().await;
-        if hold.is_overdue() {
-            return hold.renew().await;
-        }
-        let lost = hold.lost.borrow().clone();
-        lost.map_or(Ok(()), Err)
+    /// Makes sure that the lease is still this run's, and goes on to be for a while: the machine may
+    /// have slept, or its network may have been away. Gives how long it lasts at least.
+    ///
+    /// # Errors
+    /// If somebody else has it now, or if it is about to end and cannot be renewed: somebody else
+    /// may take it then, so whoever holds it writes no more.
+    pub(super) async fn confirm(&self) -> Result<Duration, Failure> {
+        self.hold.lock().await.confirm().await
     }
 
     /// Gives the lease back. What cannot be deleted now is taken over later.
@@ -91,10 +109,28 @@ impl Drop for Grip {
 }
 
 impl Hold {
-    fn is_overdue(&self) -> bool {
-        let limit = DURATION.unsigned_abs();
-        let asleep = self.renewed_at.elapsed().is_ok_and(|since| since >= limit);
-        asleep || self.renewed.elapsed() >= limit
+    /// How long the lease lasts without another renewal.
+    fn left(&self) -> Duration {
+        DURATION.unsigned_abs().saturating_sub(self.renewed.age())
+    }
+
+    async fn confirm(&mut self) -> Result<Duration, Failure> {
+        if let Some(failure) = self.lost.borrow().clone() {
+            return Err(failure);
+        }
+        if self.left() >= ENOUGH {
+            return Ok(self.left());
+        }
+        match self.renew(PATIENCE).await? {
+            Ok(()) => Ok(self.left()),
+            // It went with its namespace, where nobody else can have one either.
+            Err(Error::NoNamespace { .. }) => Ok(ENOUGH),
+            Err(error) => {
+                let failure = Failure::from(error);
+                self.lost.send_replace(Some(failure.clone()));
+                Err(failure)
+            }
+        }
     }
 
     fn id(&self) -> Option<ResourceId> {
@@ -104,17 +140,16 @@ impl Hold {
     /// Renews the lease.
     ///
     /// # Errors
-    /// Only if somebody else has it now. A cluster that does not answer lets nobody else take it
-    /// either.
-    async fn renew(&mut self) -> Result<(), Failure> {
+    /// The outer one if the lease is lost, the inner one if the renewal did not succeed.
+    async fn renew(&mut self, limit: Duration) -> Result<Result<(), Error>, Failure> {
         if let Some(failure) = self.lost.borrow().clone() {
             return Err(failure);
         }
-        let Some(id) = self.id() else { return Ok(()) };
+        let Some(id) = self.id() else { return Ok(Ok(())) };
         let version = self.lease.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         let patch = lease::renewal(version.unwrap_or_default(), Timestamp::now());
-        let (asked, asked_at) = (Instant::now(), SystemTime::now());
-        let renewed = match self.cluster.patch_merge(&id, &patch).await {
+        let asked = Moment::now();
+        let renewed = match self.cluster.with_deadline(limit).patch_merge(&id, &patch).await {
             Err(Error::Changed { .. }) => match self.cluster.get(&id).await {
                 // A renewal whose answer did not arrive.
                 Ok(Some(found)) if self.is_ours(&found) => Ok(found),
@@ -125,16 +160,10 @@ impl Hold {
             Err(Error::NotFound { .. }) => self.take_again().await?,
             result => result,
         };
-        match renewed {
-            Ok(lease) => {
-                self.lease = lease;
-                (self.renewed, self.renewed_at) = (asked, asked_at);
-            }
-            Err(error) => {
-                tracing::info!(context = self.cluster.context(), %error, "not renewed");
-            }
-        }
-        Ok(())
+        Ok(renewed.map(|lease| {
+            self.lease = lease;
+            self.renewed = asked;
+        }))
     }
 
     /// Takes a lease again that was deleted by hand, or goes with its namespace.
@@ -186,5 +215,86 @@ impl Hold {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "../../../tests/support/apiserver.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod apiserver;
+
+#[cfg(test)]
+mod tests {
+    use hyper::Method;
+    use serde_json::json;
+
+    use super::apiserver::{self, ApiServer, status};
+    use super::*;
+    use crate::kube::kubeconfig::Sources;
+    use crate::kube::{ConnectOptions, Kubeconfig};
+    use crate::plan::lease::Holder;
+
+    const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/istio-system/leases";
+
+    fn holder() -> Holder {
+        let (name, command) = ("anna@laptop, process 1".into(), "apply".into());
+        Holder { directory: "anna".into(), name, command }
+    }
+
+    /// A lease that was renewed so long ago.
+    async fn held(server: &ApiServer, since: Duration) -> Hold {
+        let directory = tempfile::tempdir().unwrap();
+        let text = apiserver::kubeconfig("east", &server.url(), "{}");
+        let path = apiserver::write(directory.path(), "config", &text);
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let sources = Sources { explicit: Some(path), ..Sources::default() };
+        let kubeconfig = Kubeconfig::load_from(&sources).unwrap();
+        let cluster = kubeconfig.connect("east", &ConnectOptions::default()).await.unwrap();
+        let mut lease = lease::lease("istio-system", &holder(), Timestamp::now());
+        lease["metadata"]["resourceVersion"] = json!("1");
+        server.put(&format!("{LEASES}/{}", lease::NAME), lease.clone());
+        let now = Moment::now();
+        let renewed = Moment { time: now.time - since, ..now };
+        Hold { cluster, lease, renewed, lost: watch::Sender::new(None) }
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_lasts_is_not_renewed_for_a_write() {
+        let server = ApiServer::start().await;
+        let mut hold = held(&server, Duration::from_secs(20)).await;
+        let left = hold.confirm().await.unwrap();
+        assert!(left >= ENOUGH && left <= Duration::from_secs(40), "{left:?}");
+        assert_eq!(server.count(&Method::PATCH, LEASES), 0);
+    }
+
+    #[tokio::test]
+    async fn a_write_waits_for_the_renewal_of_a_lease_that_is_about_to_end() {
+        let server = ApiServer::start().await;
+        let mut hold = held(&server, Duration::from_secs(45)).await;
+        assert!(hold.confirm().await.unwrap() > ENOUGH);
+        assert_eq!(server.count(&Method::PATCH, LEASES), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_under_a_lease_that_cannot_be_renewed() {
+        let server = ApiServer::start().await;
+        let mut hold = held(&server, Duration::from_secs(45)).await;
+        server.inject(Method::PATCH, LEASES, 1, status(403, "Forbidden", "not any more"));
+        let failure = hold.confirm().await.unwrap_err();
+        assert!(failure.message.contains("not any more"), "{failure}");
+        // For the whole run: what it knows of the cluster may be over.
+        assert_eq!(hold.confirm().await.unwrap_err().message, failure.message);
+        assert!(hold.lost.borrow().is_some());
+        assert_eq!(server.count(&Method::PATCH, LEASES), 1);
+    }
+
+    #[tokio::test]
+    async fn a_renewal_in_the_background_may_fail() {
+        let server = ApiServer::start().await;
+        let mut hold = held(&server, Duration::from_secs(20)).await;
+        server.inject(Method::PATCH, LEASES, 1, status(403, "Forbidden", "not now"));
+        assert!(hold.renew(LIMIT).await.unwrap().is_err());
+        assert!(hold.confirm().await.is_ok() && hold.lost.borrow().is_none());
     }
 }

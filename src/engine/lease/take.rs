@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::Run;
+use super::grip::Moment;
 use crate::error::Failure;
 use crate::kube::{Cluster, Error, FIELD_MANAGER, ResourceId, quote};
 use crate::plan::lease::{self, Claim, Holder, Other};
@@ -20,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) enum Try {
     Taken {
         lease: Value,
+        /// When it was asked for.
+        asked: Moment,
         /// Whether it was somebody else's, who is gone.
         over: bool,
     },
@@ -39,8 +42,9 @@ pub(super) async fn take(
     loop {
         tries += 1;
         let wanted = lease::lease(namespace, holder, Timestamp::now());
+        let asked = Moment::now();
         let error = match cluster.create(&wanted, false).await {
-            Ok(lease) => return Ok(Try::Taken { lease, over }),
+            Ok(lease) => return Ok(Try::Taken { lease, asked, over }),
             Err(error) => error,
         };
         match error {
