@@ -184,9 +184,15 @@ fn what_kubectl_applies_is_what_an_apply_would_make() {
             assert!(object == &applied[name], "{name} differs");
         }
     }
-    // And the other way round.
-    folder.apply(0, "-f", "control-plane/namespace.yaml");
-    folder.apply(0, "-f", "control-plane/istiod.yaml");
-    folder.apply(0, "-k", "gateways");
+    // And the other way round: what an apply made is handed over to kubectl.
+    for (how, part) in [
+        ("-f", "control-plane/namespace.yaml"),
+        ("-f", "control-plane/istiod.yaml"),
+        ("-k", "gateways"),
+    ] {
+        let part = folder.of(0).join(part);
+        let part = part.to_str().unwrap();
+        planes.kubectl(0, &["apply", "--server-side", "--force-conflicts", how, part]);
+    }
     planes.apply(&[]).expect(0).says("nothing to change in 2 clusters");
 }
