@@ -12,16 +12,16 @@ use zeroize::Zeroizing;
 pub(super) use self::members::Members;
 use super::connect::{Purpose, Reached, reach};
 use super::event::{Event, Events};
-use super::fleet::{self, REQUESTS};
+use super::fleet;
 use super::identity;
 use super::lease::{ClusterLease, Leases};
-use super::links::token_of;
+use super::links::{self, token_of};
 use super::local::{Local, Options, Site};
 use super::status::token::{Review, try_review};
 use super::teardown::{self, Cleared, Demolition, look};
 use crate::error::Failure;
 use crate::istio::remote_secret;
-use crate::kube::{Apply, Error, Propagation, ResourceId, quote};
+use crate::kube::{Apply, Error, quote};
 use crate::plan::desired::{is_kept, kept};
 use crate::plan::object::{ACCOUNT_TOKEN, is_ours, label, set_id};
 use crate::plan::outline::Leaving;
@@ -330,13 +330,7 @@ impl Leaver<'_> {
         if self.has_ground() {
             lease.ensure().await?;
         }
-        let cluster = &self.reached.cluster;
-        let deletes = secrets.iter().filter_map(|secret| {
-            let uid = secret["metadata"]["uid"].as_str()?;
-            let id = ResourceId::of(secret)?;
-            Some(async move { cluster.delete(&id, Some(uid), Propagation::Background).await })
-        });
-        fleet::try_all(REQUESTS, deletes).await?;
+        links::delete(&self.reached.cluster, secrets).await?;
         Ok(())
     }
 

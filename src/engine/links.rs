@@ -10,11 +10,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use super::fleet::{self, REQUESTS};
 use super::local::Site;
 use super::observe::Observed;
 use crate::error::Failure;
 use crate::istio::remote_secret::{self, Credential};
-use crate::kube::{Cluster, ResourceId};
+use crate::kube::{Cluster, Error, Propagation, ResourceId};
 use crate::plan::change::{Verb, change};
 use crate::plan::object::{self, Key};
 
@@ -228,6 +229,16 @@ pub(super) fn remote_secret_for(credential: &Credential, namespace: &str) -> Val
     let mut secret = remote_secret::secret(credential, namespace);
     object::mark(&mut secret, &object::set_id(namespace));
     secret
+}
+
+/// Deletes Secrets, each as the very one that was seen; says how many.
+pub(super) async fn delete(cluster: &Cluster, secrets: &[Value]) -> Result<usize, Error> {
+    let deletes = secrets.iter().filter_map(|secret| {
+        let uid = secret["metadata"]["uid"].as_str()?;
+        let id = ResourceId::of(secret)?;
+        Some(async move { cluster.delete(&id, Some(uid), Propagation::Background).await })
+    });
+    Ok(fleet::try_all(REQUESTS, deletes).await?.len())
 }
 
 /// Whether somebody else registered this cluster already: istiod takes the first secret for a

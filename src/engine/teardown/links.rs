@@ -6,14 +6,15 @@ use serde_json::Value;
 
 use crate::engine::connect::connect;
 use crate::engine::event::{Event, Events};
-use crate::engine::fleet::{self, REQUESTS};
+use crate::engine::fleet;
 use crate::engine::identity;
 use crate::engine::lease::{ClusterLease, Leases};
+use crate::engine::links;
 use crate::engine::local::{Local, Options, Site};
 use crate::engine::observe::{Observed, observe};
 use crate::error::Failure;
 use crate::istio::remote_secret;
-use crate::kube::{Cluster, Propagation, ResourceId};
+use crate::kube::Cluster;
 use crate::plan::object::{Key, label};
 
 /// A cluster that stays, with the remote secrets that it loses.
@@ -127,15 +128,10 @@ impl Peer<'_> {
     pub(super) async fn cut(&self, leases: &Leases, events: &Events) -> Result<usize, Failure> {
         let (context, what) = (self.context().to_owned(), "removing its links".to_owned());
         events.emit(Event::Step { context, what });
-        let deletes = self.secrets.iter().filter_map(|secret| {
-            let uid = secret["metadata"]["uid"].as_str()?;
-            let id = ResourceId::of(secret)?;
-            Some(async move { self.cluster.delete(&id, Some(uid), Propagation::Background).await })
-        });
         let lease = self.lease(leases);
         let work = async {
             lease.ensure().await?;
-            Ok(fleet::try_all(REQUESTS, deletes).await?.len())
+            Ok(links::delete(&self.cluster, &self.secrets).await?)
         };
         lease.during(work).await
     }
