@@ -298,6 +298,7 @@ impl Leaver<'_> {
             self.await_refusal(events).await?;
             return Err(failure);
         }
+        members.await_forgotten(local, options, self.reached.site).await;
         if self.has_ground() {
             lease.ensure().await?;
         }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::link::{Seen, pairs, word};
+pub(super) use self::look::ask_again;
 use self::look::{Look, Unseen};
 use self::token::Reviews;
 use super::apply::Outcome;

@@ -10,7 +10,9 @@ use crate::engine::countdown::Countdown;
 use crate::engine::fleet;
 use crate::engine::identity;
 use crate::engine::local::{Local, Options, Site};
+use crate::engine::status::ask_again;
 use crate::error::{Exit, Failure};
+use crate::istio::istiod::SyncStatus;
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, FIELD_MANAGER};
 use crate::plan::object::{Key, PART_OF, set_id};
@@ -18,6 +20,10 @@ use crate::plan::prune::{Linked, prunes};
 
 /// How long a member may take to tell its links. One that does not answer was waited for before.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long istiod may take to act on a link that is gone: informers are quick, a loaded machine is not.
+const FORGET_LIMIT: Duration = Duration::from_secs(30);
+/// How often istiod is asked meanwhile.
+const INTERVAL: Duration = Duration::from_millis(300);
 
 /// The members that a cluster leaves behind.
 pub(in crate::engine) struct Members<'a> {
@@ -59,6 +65,28 @@ impl Members<'_> {
         (!reasons.is_empty()).then(|| needed(leaver.context(), &reasons, &same_mesh))
     }
 
+    /// Waits until no istiod of those that are worked on reads the cluster that leaves any more, within
+    /// bounds. The proxies hear of it in the seconds for which a gateway that ends still answers.
+    pub(super) async fn await_forgotten(&self, local: &Local, options: &Options, leaver: &Site) {
+        let name = leaver.cluster.as_ref();
+        if local.sites.iter().any(|site| site.cluster == leaver.cluster) {
+            // Somebody bears its name by now, and istiod tells clusters by their names.
+            return;
+        }
+        let waits = local.sites.iter().filter_map(|site| {
+            let cluster = self.connections.get(site.context())?;
+            Some(async move {
+                while reads(cluster, site.namespace(), name).await {
+                    tokio::time::sleep(INTERVAL).await;
+                }
+            })
+        });
+        let all = fleet::all(options.parallel, waits);
+        if tokio::time::timeout(FORGET_LIMIT, all).await.is_err() {
+            tracing::info!(cluster = name, "an istiod still reads the cluster that leaves");
+        }
+    }
+
     /// Whether a member holds a link to the cluster that leaves, which an apply would drop.
     async fn has_link(
         &self,
@@ -79,6 +107,13 @@ impl Members<'_> {
         let drops = prunes(&links, &[], &Linked::default(), FIELD_MANAGER);
         Ok(drops.iter().any(|link| leads_to(local, &link.object, leaver)))
     }
+}
+
+/// Whether an istiod says that it reads a cluster. One that cannot be asked says nothing.
+async fn reads(cluster: &Cluster, namespace: &str, name: &str) -> bool {
+    let replicas = ask_again(cluster, namespace, &[name]).await.unwrap_or_default();
+    let gone = |status| matches!(status, SyncStatus::Absent | SyncStatus::Closed);
+    replicas.iter().any(|replica| replica.sees(name).is_some_and(|status| !gone(status)))
 }
 
 /// Whether a link leads to a cluster that leaves: a member may bear its name by now.

@@ -82,7 +82,7 @@ pub(super) struct GatewayLook {
 }
 
 /// A ready replica of istiod.
-pub(super) struct Replica {
+pub(in crate::engine) struct Replica {
     /// Its pod.
     pub pod: String,
     /// What it says of itself; nothing where its metrics cannot be had.
@@ -95,7 +95,7 @@ pub(super) struct Replica {
 
 impl Replica {
     /// How it sees a cluster; `None` where that is not known.
-    pub(super) fn sees(&self, cluster: &str) -> Option<SyncStatus> {
+    pub(in crate::engine) fn sees(&self, cluster: &str) -> Option<SyncStatus> {
         let told = self.clusters.get(cluster).copied();
         told.or_else(|| self.unsure.is_none().then_some(SyncStatus::Absent))
     }
@@ -187,7 +187,7 @@ impl Reader {
 }
 
 /// Lists the ready replicas of istiod and asks each of them again.
-pub(super) async fn ask_again(
+pub(in crate::engine) async fn ask_again(
     cluster: &Cluster,
     namespace: &str,
     peers: &[&str],
