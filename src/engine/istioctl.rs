@@ -156,7 +156,9 @@ async fn ask_version(path: &Path) -> Result<String, Failure> {
         ["version".into(), "--remote=false".into(), "-o".into(), "json".into()];
     let output = run(path, &args).await?;
     version::of_istioctl(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
-        Failure::new(format!("{} does not tell its version", path.display()))
+        let said = shorten(&String::from_utf8_lossy(&output.stderr), path);
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        Failure::new(format!("{} does not tell its version{said}", path.display()))
             .hint(format!("see what it says: `{} version --remote=false`", path.display()))
     })
 }
@@ -199,7 +201,8 @@ async fn run(path: &Path, args: &[OsString]) -> Result<Output, Failure> {
             "{} did not end within {} s",
             path.display(),
             LIMIT.as_secs()
-        ))),
+        ))
+        .hint(format!("see what keeps it: `{} version --remote=false`", path.display()))),
     }
 }
 

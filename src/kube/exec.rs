@@ -39,6 +39,7 @@ impl Cluster {
             kind: None,
             repeatable: false,
             limit: self.deadline(),
+            waited: Duration::ZERO,
         };
         let connect_timeout = self.recipe().options.connect_timeout;
         let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();

@@ -97,14 +97,17 @@ pub(super) struct Terms {
     pub(super) repeatable: bool,
     /// For each attempt.
     pub(super) limit: Duration,
+    /// How long it waited for its turn.
+    pub(super) waited: Duration,
 }
 
 impl Cluster {
     /// Sends a request and reads the answer as text or bytes.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
+        let asked = Instant::now();
         let _turn = self.turn(&ask.method).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(self.terms(ask), |client| {
+        self.repeat(self.terms(ask, asked.elapsed()), |client| {
             Box::pin(async move { ask.send(&client, connect_timeout).await })
         })
         .await
@@ -112,9 +115,10 @@ impl Cluster {
 
     /// Sends a request and reads the answer as JSON.
     pub(super) async fn ask_json(&self, ask: &Ask) -> Result<Value, Error> {
+        let asked = Instant::now();
         let _turn = self.turn(&ask.method).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(self.terms(ask), |client| {
+        self.repeat(self.terms(ask, asked.elapsed()), |client| {
             Box::pin(async move {
                 let bytes = ask.send(&client, connect_timeout).await?;
                 serde_json::from_slice(&bytes)
@@ -131,12 +135,13 @@ impl Cluster {
         if *method == Method::GET { self.reads().acquire().await.ok() } else { None }
     }
 
-    fn terms(&self, ask: &Ask) -> Terms {
+    fn terms(&self, ask: &Ask, waited: Duration) -> Terms {
         Terms {
             call: self.call(ask.verb, ask.object.clone()),
             kind: ask.kind.clone(),
             repeatable: ask.repeatable,
             limit: self.recipe().options.request_timeout,
+            waited,
         }
     }
 
@@ -152,9 +157,10 @@ impl Cluster {
         let mut delays = retry::delays();
         let mut attempts = 0;
         let mut renewed = false;
+        let mut told = None;
         loop {
             let (client, credential) = self.client().await?;
-            let limit = self.limit(terms.limit, deadline);
+            let limit = self.limit(&terms, deadline);
             let result = tokio::time::timeout(limit, attempt(client)).await;
             let fault = match result.unwrap_or(Err(Fault::Slow)) {
                 Ok(value) => {
@@ -195,15 +201,27 @@ impl Cluster {
                     );
                     tokio::time::sleep(pause).await;
                 }
-                _ => return Err(self.error(terms, fault, started.elapsed())),
+                _ => {
+                    // What the server said counts for more than that there was no time to say it again.
+                    let cut = matches!(fault, Fault::Slow) && limit < terms.limit;
+                    let fault = told.filter(|_| cut).unwrap_or(fault);
+                    return Err(self.error(terms, fault, started.elapsed()));
+                }
+            }
+            if matches!(fault, Fault::Status(_)) {
+                told = Some(fault);
             }
         }
     }
 
     /// How long the next attempt may take.
-    fn limit(&self, limit: Duration, deadline: Instant) -> Duration {
-        let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
-        if self.has_answered() { limit } else { limit.min(self.recipe().options.first_answer) }
+    fn limit(&self, terms: &Terms, deadline: Instant) -> Duration {
+        let limit = terms.limit.min(deadline.saturating_duration_since(Instant::now()));
+        if self.has_answered() {
+            return limit;
+        }
+        // Those before it had no answer either.
+        limit.min(self.recipe().options.first_answer.saturating_sub(terms.waited))
     }
 
     fn error(&self, terms: Terms, fault: Fault, spent: Duration) -> Error {

@@ -222,6 +222,41 @@ async fn an_unavailable_server_is_asked_again_until_the_deadline() {
 }
 
 #[tokio::test]
+async fn what_a_server_said_is_told_though_its_last_answer_did_not_come() {
+    let server = ApiServer::start().await;
+    let short = ConnectOptions {
+        request_timeout: Duration::from_secs(10),
+        deadline: Duration::from_secs(1),
+        ..quick()
+    };
+    let cluster = connect_with(&server.url(), "{}", &short).await;
+    patiently(cluster.version()).await.unwrap();
+    server.inject(Method::GET, MAP, 1, status(503, "ServiceUnavailable", "etcd has no leader"));
+    server.inject(Method::GET, MAP, 10, Fault::Hang);
+    let error = patiently(cluster.get(&map_id())).await.unwrap_err();
+    assert!(error.to_string().ends_with("(HTTP 503): etcd has no leader"), "{error}");
+    assert_eq!(server.count(&Method::GET, MAP), 2);
+}
+
+#[tokio::test]
+async fn reads_that_wait_for_their_turn_do_not_wait_for_a_first_answer_again() {
+    let server = ApiServer::start().await;
+    server.inject(Method::GET, MAP, 100, Fault::Hang);
+    let second = ConnectOptions {
+        request_timeout: Duration::from_secs(5),
+        first_answer: Duration::from_secs(1),
+        deadline: Duration::from_secs(5),
+        ..options()
+    };
+    let cluster = connect_with(&server.url(), "{}", &second).await;
+    let started = Instant::now();
+    let id = map_id();
+    let reads = futures::future::join_all((0..40).map(|_| cluster.get(&id)));
+    assert!(patiently(reads).await.iter().all(Result::is_err));
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_webhook_that_starts_is_waited_for() {
     let server = ApiServer::start().await;
     let message = "Internal error occurred: failed calling webhook \"rev.validation.istio.io\": \
