@@ -36,7 +36,7 @@ const KINDS: [(&str, &str); 17] = [
 const DEFINITION: &str = "CustomResourceDefinition";
 
 /// A cluster as it was found.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Observed {
     /// The UID of `kube-system`: the cluster's identity.
     pub uid: String,

@@ -195,8 +195,8 @@ impl Rollout<'_> {
             return Ok(());
         }
         self.step(what);
-        self.lease.ensure().await?;
         for stage in prunes.chunk_by(|a, b| a.target.stage == b.target.stage) {
+            self.lease.ensure().await?;
             let deletes = stage.iter().map(|prune| async {
                 let result = self.delete(prune).await?;
                 let context = self.site.context();

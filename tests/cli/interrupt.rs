@@ -27,10 +27,18 @@ fn silent_server() -> (String, mpsc::Receiver<TcpStream>) {
 
 /// An apply that waits for a cluster to answer.
 fn waiting(sandbox: &Sandbox, server: &mpsc::Receiver<TcpStream>, before: &str) -> Child {
-    let child = Command::new("/bin/sh")
+    let script = format!("{before} exec \"$0\" apply -vvv");
+    // A shell cannot listen to a signal that it was started without, as tests under `nohup` are.
+    let (program, listen) = if cfg!(target_os = "linux") {
+        ("/usr/bin/env", &["--default-signal=HUP", "/bin/sh"][..])
+    } else {
+        ("/bin/sh", &[][..])
+    };
+    let child = Command::new(program)
         .env_clear()
         .envs(sandbox.environment())
-        .args(["-c", &format!("{before} exec \"$0\" apply -vvv"), BINARY])
+        .args(listen)
+        .args(["-c", &script, BINARY])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -48,6 +48,9 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
         if !(start <= skewed && start <= now && end > now && end > skewed) {
             lost.push(format!("the root is valid from {start} to {end}"));
         }
+        // Certificates begin two days before the clock that makes them: was it really another one?
+        let clock = start + SignedDuration::from_hours(48);
+        assert!(clock.duration_since(skewed).abs() < SignedDuration::from_hours(1), "{clock}");
         // Neither this clock nor another one finds anything to make anew.
         for clock in if at_length() { &["+0", "+1d", "-1d"][..] } else { &["+0"] } {
             let run = at(&fronted, clock, &["apply", "--wait=false"]);
