@@ -15,6 +15,7 @@ mod secrets;
 
 mod cleanup;
 mod gateways;
+mod krew;
 mod render;
 mod seed;
 mod story;

@@ -9,7 +9,7 @@ use multimesh_lab::{Cluster, Lab, MESH_BASE};
 use serde_json::Value;
 
 /// What these tests run.
-const BINARY: &str = env!("CARGO_BIN_EXE_kubectl-multimesh");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_kubectl-multimesh");
 
 /// The lab that `cargo xtask test` started.
 pub(crate) fn lab() -> Lab {
@@ -109,7 +109,8 @@ impl User {
         command
     }
 
-    fn command_of(&self, program: &str) -> Command {
+    /// Another program, ready to run in the same way.
+    pub(crate) fn command_of(&self, program: &str) -> Command {
         let mut command = self.lab.command(program).expect("a command in the lab");
         for name in ["MESH_ID", "ORG_NAME", "WORKDIR", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY"] {
             command.env_remove(name);

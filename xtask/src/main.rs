@@ -3,10 +3,13 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod krew;
 mod lab;
 mod reliability;
 mod say;
 mod test;
+#[cfg(test)]
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,9 @@ enum Chore {
     /// Runs real Kubernetes clusters on this machine
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Write and check the manifest for krew
+    #[command(subcommand)]
+    Krew(krew::Command),
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
     Fuzz(fuzz::Fuzz),
@@ -43,6 +49,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
+        Chore::Krew(command) => krew::run(&command),
         Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use multimesh_lab::{Cluster, Lab, requirements};
 
+use crate::krew;
 use crate::lab;
 use crate::say::{cargo, say};
 
@@ -77,6 +78,22 @@ fn checks(tally: &mut Tally) {
         "dependencies",
         &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
     );
+    manifest(tally);
+}
+
+/// Holds krew's manifest against its rules, and tells what it lacks for a release.
+fn manifest(tally: &mut Tally) {
+    match krew::tree(false) {
+        Ok(report) if report.faults.is_empty() => {
+            for note in &report.notes {
+                say(&format!("note: {note}"));
+            }
+            say("check krew manifest ... ok");
+            tally.passed += 1;
+        }
+        Ok(report) => tally.fail(1, &format!("check krew manifest: {}", report.faults.join("; "))),
+        Err(error) => tally.fail(1, &format!("check krew manifest: {error}")),
+    }
 }
 
 fn check(tally: &mut Tally, name: &str, arguments: &[&str]) {

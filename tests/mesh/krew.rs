@@ -1,0 +1,130 @@
+//! The plugin as krew installs it: unpacked into a store, linked into a folder of the PATH, and
+//! called by the real kubectl.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use multimesh_lab::Cluster;
+
+use crate::cleanup::Cleanup;
+use crate::clusters;
+use crate::live::{BINARY, Run, User, kubectl};
+
+/// A krew root: `store/<plugin>/<version>` and `bin`.
+struct Krew {
+    root: tempfile::TempDir,
+}
+
+impl Krew {
+    fn new() -> Self {
+        let krew = Self { root: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(krew.bin()).unwrap();
+        krew
+    }
+
+    fn bin(&self) -> PathBuf {
+        self.root.path().join("bin")
+    }
+
+    fn link(&self) -> PathBuf {
+        self.bin().join("kubectl-multimesh")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.root.path().join("store/multimesh")
+    }
+
+    /// Makes an archive in the layout of a release: the program and LICENSE at its root.
+    fn archive(&self, version: &str, program: &Path) -> PathBuf {
+        let folder = self.root.path().join("packing").join(version);
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(program, folder.join("kubectl-multimesh")).unwrap();
+        let license = Path::new(env!("CARGO_MANIFEST_DIR")).join("LICENSE");
+        fs::copy(license, folder.join("LICENSE")).unwrap();
+        let archive = self.root.path().join(format!("{version}.tar.gz"));
+        let mut tar = Command::new("tar");
+        tar.arg("-czf").arg(&archive).arg("-C").arg(&folder).args(["LICENSE", "kubectl-multimesh"]);
+        assert!(tar.status().unwrap().success());
+        archive
+    }
+
+    /// Installs an archive, or puts it in the place of an older one.
+    fn install(&self, version: &str, archive: &Path) {
+        let folder = self.store().join(version);
+        fs::create_dir_all(&folder).unwrap();
+        let mut tar = Command::new("tar");
+        assert!(tar.arg("-xzf").arg(archive).arg("-C").arg(&folder).status().unwrap().success());
+        assert!(folder.join("LICENSE").is_file(), "krew refuses an archive without a licence");
+        if self.link().symlink_metadata().is_ok() {
+            fs::remove_file(self.link()).unwrap();
+        }
+        let program = format!("../store/multimesh/{version}/kubectl-multimesh");
+        symlink(program, self.link()).unwrap();
+        // After an upgrade only the new version stays.
+        for entry in fs::read_dir(self.store()).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.ends_with(version) {
+                fs::remove_dir_all(path).unwrap();
+            }
+        }
+    }
+
+    fn uninstall(&self) {
+        fs::remove_file(self.link()).unwrap();
+        fs::remove_dir_all(self.store()).unwrap();
+    }
+
+    /// The lab's kubectl, for a user with krew's folder on the PATH.
+    fn kubectl(&self, user: &User, arguments: &[&str]) -> Run {
+        let mut path: OsString = self.bin().into();
+        path.push(":");
+        path.push(user.lab.path());
+        let mut command = user.command_of("kubectl");
+        Run::of(&command.env("PATH", path).args(arguments).output().unwrap())
+    }
+}
+
+#[test]
+fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
+    let _alone = clusters();
+    let user = User::new();
+    let krew = Krew::new();
+    let run = |arguments: &[&str]| krew.kubectl(&user, arguments);
+
+    let old = krew.root.path().join("old");
+    fs::copy("/bin/true", &old).unwrap();
+    krew.install("v0.0.9", &krew.archive("v0.0.9", &old));
+    assert_eq!(run(&["multimesh", "--version"]).expect(0).stdout, "", "the old one says nothing");
+
+    let version = format!("v{}", env!("CARGO_PKG_VERSION"));
+    krew.install(&version, &krew.archive(&version, Path::new(BINARY)));
+    let told = run(&["multimesh", "--version"]).expect(0).stdout;
+    assert!(told.contains(env!("CARGO_PKG_VERSION")), "{told}");
+    let list = run(&["plugin", "list"]).expect(0);
+    let link = krew.link();
+    assert!(list.stdout.lines().any(|line| Path::new(line) == link), "{}", list.stdout);
+    let warned = [&list.stdout, &list.stderr].iter().any(|it| it.contains("warning"));
+    assert!(!warned, "{}{}", list.stdout, list.stderr);
+    assert_eq!(fs::read_dir(krew.store()).unwrap().count(), 1, "the old version is left");
+
+    let three: Vec<Cluster> =
+        user.lab.clusters().unwrap().into_iter().filter(|it| it.has_node).collect();
+    let _cleanup = Cleanup(&user, Vec::new());
+    run(&["multimesh", "init", "--mesh-id", "installed"]).expect(0);
+    user.describe("installed", &three.iter().collect::<Vec<_>>());
+    run(&["multimesh", "apply"]).expect(0);
+    let status = run(&["multimesh", "status"]).expect(0);
+    assert!(status.stdout.contains("HEALTHY"), "{}", status.stdout);
+    run(&["multimesh", "teardown", "--yes"]).expect(0);
+    for cluster in &three {
+        kubectl(&user.lab, cluster, &["delete", "namespace", "istio-system", "--timeout=90s"]);
+    }
+
+    krew.uninstall();
+    let gone = run(&["multimesh", "--version"]);
+    assert_ne!(gone.code, 0);
+    assert!(gone.stderr.contains("unknown command"), "{}", gone.stderr);
+}
