@@ -2,6 +2,8 @@
 
 mod bench;
 mod demo;
+mod dist;
+mod elf;
 mod fuzz;
 mod lab;
 mod reliability;
@@ -27,6 +29,7 @@ enum Chore {
     Lab(lab::Command),
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
+    Dist(dist::Dist),
     Fuzz(fuzz::Fuzz),
     /// Inject faults at length, and count what is lost
     Reliability(reliability::Reliability),
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
+        Chore::Dist(dist) => dist::run(&dist),
         Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),
