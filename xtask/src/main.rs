@@ -2,6 +2,8 @@
 
 mod bench;
 mod demo;
+mod dist;
+mod elf;
 mod fuzz;
 mod krew;
 mod lab;
@@ -33,6 +35,7 @@ enum Chore {
     Krew(krew::Command),
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
+    Dist(dist::Dist),
     Fuzz(fuzz::Fuzz),
     /// Inject faults at length, and count what is lost
     Reliability(reliability::Reliability),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Lab(command) => lab::run(command),
         Chore::Demo(demo) => demo::run(&demo),
         Chore::Krew(command) => krew::run(&command),
+        Chore::Dist(dist) => dist::run(&dist),
         Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),

@@ -32,6 +32,17 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// Keeps from a command what `cargo run` told this program about itself: build scripts take it for a
+/// change.
+pub(crate) fn forget_chore(command: &mut Command) {
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&variable);
+        }
+    }
+}
+
 /// The folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 use self::ground::Tools;
 use self::measure::INTERRUPTED;
 use self::report::Row;
-use crate::say::{cargo, fail, print, root, say};
+use crate::say::{cargo, fail, forget_chore, print, root, say};
 
 /// How often something that takes less than a second is done on the same clusters.
 const SHORT: usize = 5;
@@ -186,13 +186,7 @@ impl Program {
     fn build(&self) -> Result<(), String> {
         say(&format!("building {}, optimised", self.name));
         let mut cargo = cargo();
-        // What `cargo run` told this program about itself: build scripts take it for a change.
-        for (variable, _) in std::env::vars_os() {
-            let name = variable.to_string_lossy();
-            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-                cargo.env_remove(&variable);
-            }
-        }
+        forget_chore(&mut cargo);
         let status = cargo
             .args(["build", "--quiet", "--release"])
             .args(self.words)

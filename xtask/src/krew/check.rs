@@ -113,17 +113,17 @@ fn digests_of(text: &str, plugin: &Plugin) -> Digests {
 
 #[cfg(test)]
 mod tests {
-    use super::super::manifest::{PLATFORMS, tag};
     use super::*;
+    use crate::dist::targets::{TAG, TARGETS, Target};
 
     fn some() -> Digests {
         let digest =
             |index: usize| char::from(b'a' + u8::try_from(index).expect("few")).to_string();
-        let one = |(index, it): (usize, &manifest::Target)| {
+        let one = |(index, it): (usize, &Target)| {
             let origin = if it.os == "darwin" { Origin::List } else { Origin::Archive };
             (it.archive(), (digest(index).repeat(64), origin))
         };
-        PLATFORMS.iter().enumerate().map(one).collect()
+        TARGETS.iter().enumerate().map(one).collect()
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
     fn what_is_missing_is_told() {
         let report = check(&manifest::plugin(&Digests::new(), "s"), &Digests::new(), "t");
         assert_eq!(report.faults, [""; 0]);
-        assert_eq!(report.notes.len(), 1 + PLATFORMS.len(), "{report:?}");
+        assert_eq!(report.notes.len(), 1 + TARGETS.len(), "{report:?}");
         let report = check(&manifest::plugin(&some(), "s"), &Digests::new(), "s");
         assert!(report.notes.iter().all(|note| note.contains("was not compared")), "{report:?}");
     }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn another_digest_is_a_fault_for_the_same_source_only() {
         let mut archives = some();
-        archives.insert(PLATFORMS[0].archive(), ("0".repeat(64), Origin::Archive));
+        archives.insert(TARGETS[0].archive(), ("0".repeat(64), Origin::Archive));
         let text = manifest::plugin(&some(), "s");
         let report = check(&text, &archives, "s");
         assert_eq!(report.faults.len(), 1, "{report:?}");
@@ -169,17 +169,17 @@ mod tests {
     #[test]
     fn the_template_of_the_bot_gives_the_manifest_of_a_release() {
         let mut text = template();
-        for target in PLATFORMS {
+        for target in TARGETS {
             let name = target.archive();
-            let uri = format!("{}/releases/download/{}/{name}", manifest::REPOSITORY, tag());
+            let uri = format!("{}/releases/download/{}/{name}", manifest::REPOSITORY, TAG);
             let call = format!(
                 "{{{{addURIAndSha \"{}\" .TagName | indent 6 }}}}",
-                uri.replace(&tag(), "{{ .TagName }}")
+                uri.replace(TAG, "{{ .TagName }}")
             );
             assert!(text.contains(&call), "{call}");
             text = text.replace(&call, &format!("uri: {uri}\n      sha256: {}", some()[&name].0));
         }
-        let rendered = manifest::read(&text.replace("{{ .TagName }}", &tag())).expect("YAML");
+        let rendered = manifest::read(&text.replace("{{ .TagName }}", TAG)).expect("YAML");
         for rule in RULES {
             assert_eq!((rule.check)(&rendered), [""; 0], "{}", rule.name);
         }
@@ -189,6 +189,6 @@ mod tests {
     fn the_change_log_begins_with_this_version() {
         let log = fs::read_to_string(root().join("CHANGELOG.md")).expect("a change log");
         let first = log.lines().find(|line| line.starts_with("## [")).expect("an entry");
-        assert!(first.starts_with(&format!("## [{}]", manifest::VERSION)), "{first}");
+        assert!(first.starts_with(&format!("## [{}]", env!("CARGO_PKG_VERSION"))), "{first}");
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::{Digests, Origin, PLATFORMS};
+use super::manifest::{Digests, Origin};
 use super::rules::is_digest;
+use crate::dist::targets::TARGETS;
 use crate::say::root;
 
 /// What goes into an archive, and what makes it.
@@ -22,7 +23,7 @@ pub(super) fn folder() -> PathBuf {
 /// The digests of the archives in a folder.
 pub(super) fn digests(folder: &Path) -> Result<Digests, String> {
     let mut digests = Digests::new();
-    for target in PLATFORMS {
+    for target in TARGETS {
         let path = folder.join(target.archive());
         match fs::read(&path) {
             Ok(bytes) => {
@@ -44,7 +45,7 @@ pub(super) fn add(digests: &mut Digests, list: &str) -> Result<(), String> {
             return Err(format!("`{line}` is not a line of sha256sum"));
         };
         let name = name.trim_start().trim_start_matches('*');
-        if PLATFORMS.iter().all(|it| it.archive() != name) {
+        if TARGETS.iter().all(|it| it.archive() != name) {
             continue;
         }
         match digests.get(name) {
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn digests_are_of_the_archives_themselves() {
         let folder = tempfile::tempdir().expect("a folder");
-        let name = PLATFORMS[0].archive();
+        let name = TARGETS[0].archive();
         fs::write(folder.path().join(&name), "abc").expect("an archive");
         let found = digests(folder.path()).expect("digests");
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_list_fills_gaps_and_contradicts_nothing() {
-        let (here, away) = (PLATFORMS[0].archive(), PLATFORMS[2].archive());
+        let (here, away) = (TARGETS[0].archive(), TARGETS[2].archive());
         let (one, two) = ("1".repeat(64), "2".repeat(64));
         let mut digests = Digests::from([(here.clone(), (one.clone(), Origin::Archive))]);
         let list = format!("{one}  {here}\n{two} *{away}\n{two}  something-else.json\n");

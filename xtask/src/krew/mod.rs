@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::dist::targets::TARGETS;
 use crate::say::{fail, root, say};
 
 pub(crate) use check::tree;
@@ -60,7 +61,7 @@ fn write(list: Option<&PathBuf>) -> Result<(), String> {
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
         say(&format!("written: {name}"));
     }
-    for target in manifest::PLATFORMS {
+    for target in TARGETS {
         let told = digests.get(&target.archive());
         let told = told
             .map_or("none yet, it waits for the release workflow", |(_, origin)| origin.comment());

@@ -1,6 +1,7 @@
 //! What krew and its index ask of a manifest. Each rule is one function that gives sentences.
 
-use super::manifest::{API_VERSION, NAME, Platform, Plugin, REPOSITORY, tag};
+use super::manifest::{API_VERSION, NAME, Platform, Plugin, REPOSITORY};
+use crate::dist::targets::TAG;
 
 /// A rule, and where it comes from.
 pub(super) struct Rule {
@@ -78,8 +79,8 @@ fn version(plugin: &Plugin) -> Vec<String> {
     let version = &plugin.spec.version;
     let mut sentences =
         unless(is_semantic(version), || format!("`{version}` is not a semantic version with `v`"));
-    sentences.extend(unless(*version == tag(), || {
-        format!("the version is `{version}`, and Cargo.toml says `{}`", tag())
+    sentences.extend(unless(version == TAG, || {
+        format!("the version is `{version}`, and Cargo.toml says `{TAG}`")
     }));
     sentences
 }
@@ -166,9 +167,9 @@ fn archives(plugin: &Plugin) -> Vec<String> {
     each(plugin, |platform| {
         let uri = &platform.uri;
         let place = format!("{REPOSITORY}/releases/download/{}/", plugin.spec.version);
-        let kind = uri.ends_with(".tar.gz") || uri.ends_with(".zip");
+        let kind = [".tar.gz", ".zip"].iter().any(|end| uri.ends_with(end));
         (!kind || !uri.starts_with(&place))
-            .then(|| format!("`{uri}` is no .tar.gz or .zip of the release {}", tag()))
+            .then(|| format!("`{uri}` is no .tar.gz or .zip of the release {TAG}"))
     })
 }
 
@@ -208,12 +209,13 @@ fn licence(plugin: &Plugin) -> Vec<String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::manifest::{Digests, Origin, PLATFORMS, plugin, read};
+    use super::super::manifest::{Digests, Origin, plugin, read};
     use super::*;
+    use crate::dist::targets::TARGETS;
 
     fn good() -> Plugin {
         let digests: Digests =
-            PLATFORMS.iter().map(|it| (it.archive(), ("a".repeat(64), Origin::Archive))).collect();
+            TARGETS.iter().map(|it| (it.archive(), ("a".repeat(64), Origin::Archive))).collect();
         read(&plugin(&digests, "none")).expect("a manifest")
     }
 
@@ -221,6 +223,9 @@ mod tests {
         let broken = RULES.iter().filter(|rule| !(rule.check)(plugin).is_empty());
         broken.map(|rule| rule.name).collect()
     }
+
+    /// What makes a manifest break a rule.
+    type Spoil<'a> = &'a dyn Fn(&mut Plugin);
 
     #[test]
     fn the_generated_manifest_keeps_all_rules() {
@@ -235,7 +240,7 @@ mod tests {
         let labels = |os: &str, arch: &str| {
             BTreeMap::from([("os", os), ("arch", arch)].map(|(k, v)| (k.to_owned(), v.to_owned())))
         };
-        let cases: &[(&str, &dyn Fn(&mut Plugin))] = &[
+        let cases: &[(&str, Spoil)] = &[
             ("format", &|it| it.api_version = "v1".into()),
             ("format", &|it| it.kind = "plugin".into()),
             ("name", &|it| it.metadata.name = "Multimesh".into()),
