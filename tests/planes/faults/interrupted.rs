@@ -1,6 +1,8 @@
 //! Ctrl-C ends a run within two seconds, wherever it is, and time limits tell what is missing.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use multimesh_lab::faults::{Fault, Rule};
@@ -22,6 +24,22 @@ fn start(fronted: &Fronted, words: &[&str]) -> Running {
 /// Waits until the run has asked a cluster this often.
 fn asked(run: Running, fronted: &Fronted, index: usize, count: usize) -> Running {
     eventually("a request", || fronted.proxies[index].tally().all() >= count);
+    run
+}
+
+/// Starts a run that waits for the answer to this request of the first cluster, counted from 0.
+fn held(fronted: &Fronted, words: &[&str], number: usize) -> Running {
+    let (seen, held) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+    let holds = Arc::clone(&held);
+    fronted.proxies[0].observe(move |_| {
+        if seen.fetch_add(1, Ordering::SeqCst) != number {
+            return None;
+        }
+        holds.store(true, Ordering::SeqCst);
+        Some(Fault::Hang)
+    });
+    let run = start(fronted, words);
+    eventually("the request", || held.load(Ordering::SeqCst));
     run
 }
 
@@ -54,14 +72,16 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
         let lost = interrupt(start(&fronted, &apply).until(&[text]));
         book.add("Ctrl-C while it writes", entry(lost));
     }
+    fronted.apply(&[]).expect(0);
+    fronted.thin_out(0);
+    let before = fronted.proxies[0].tally().all();
+    fronted.apply(&[]).expect(0);
+    let length = fronted.proxies[0].tally().all() - before;
     let rounds = if at_length() { points().min(20) } else { 1 };
     for round in 0..rounds {
-        let before = fronted.proxies[0].tally().all();
-        let lost = {
-            let count = before + 1 + 97 * round % 130;
-            interrupt(asked(start(&fronted, &apply), &fronted, 0, count))
-        };
         fronted.thin_out(0);
+        let lost = interrupt(held(&fronted, &apply, length * (2 * round + 1) / (2 * rounds)));
+        fronted.proxies[0].clear();
         book.add("Ctrl-C at some request", entry(lost));
     }
     fronted.apply(&[]).expect(0);

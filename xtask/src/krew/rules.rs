@@ -266,7 +266,11 @@ mod tests {
             ("archives", &|it| it.spec.platforms[0].uri.push_str(".xz")),
             ("digests", &|it| it.spec.platforms[0].sha256 = Some("A".repeat(64))),
             ("digests", &|it| it.spec.platforms[0].sha256 = Some("a".repeat(63))),
-            ("programs", &|it| it.spec.platforms[4].bin = "kubectl-multimesh".into()),
+            ("programs", &|it| {
+                let is_windows = |it: &&mut Platform| it.selector.match_labels["os"] == "windows";
+                let all = it.spec.platforms.iter_mut();
+                all.filter(is_windows).for_each(|it| it.bin = "kubectl-multimesh".into());
+            }),
             ("licence", &|it| it.spec.platforms[0].files = Some(serde_json::json!([]))),
         ];
         for (rule, change) in cases {
