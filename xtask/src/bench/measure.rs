@@ -61,8 +61,13 @@ pub(super) fn go_on() -> Result<(), String> {
 
 /// Runs a command that must succeed.
 pub(super) fn run(command: &mut Command) -> Result<Sample, String> {
-    let (sample, success) = attempt(command)?;
-    if success {
+    run_to(command, &[0])
+}
+
+/// Runs a command that must end with one of these exit codes.
+pub(super) fn run_to(command: &mut Command, codes: &[i32]) -> Result<Sample, String> {
+    let (sample, code) = attempt(command)?;
+    if code.is_some_and(|code| codes.contains(&code)) {
         return Ok(sample);
     }
     let said = [sample.stdout.trim(), sample.stderr.trim()].join("\n");
@@ -70,8 +75,8 @@ pub(super) fn run(command: &mut Command) -> Result<Sample, String> {
     Err(format!("`{}` failed:\n{}", shown(command), said[start..].trim()))
 }
 
-/// Runs a command that may fail; says whether it did not.
-pub(super) fn attempt(command: &mut Command) -> Result<(Sample, bool), String> {
+/// Runs a command that may fail; tells its exit code, if no signal ended it.
+pub(super) fn attempt(command: &mut Command) -> Result<(Sample, Option<i32>), String> {
     go_on()?;
     let failed = |e: std::io::Error| e.to_string();
     let (mut stdout, mut stderr) =
@@ -92,11 +97,11 @@ pub(super) fn attempt(command: &mut Command) -> Result<(Sample, bool), String> {
         ended.store(true, Ordering::Relaxed);
         (status, seconds, watch.join().unwrap_or_default())
     });
-    let success = status.map_err(failed)?.success();
+    let code = status.map_err(failed)?.code();
     go_on()?;
     let sample = Sample { seconds, peak, stdout: text(&mut stdout)?, stderr: text(&mut stderr)? };
     log(command, &sample);
-    Ok((sample, success))
+    Ok((sample, code))
 }
 
 /// Reads the peak of a process until it has ended; ends it when its time is over.

@@ -51,8 +51,14 @@ async fn requests(targets: &[Target], phases: Vec<Vec<Call>>) -> Result<(), Stri
         let mut tasks = tokio::task::JoinSet::new();
         for call in phase {
             let Some(server) = servers.get(call.target).cloned() else { continue };
-            // What is not there is an answer too.
-            tasks.spawn(async move { server.send(&call).await.map(drop) });
+            tasks.spawn(async move {
+                let answer = server.send(&call).await?;
+                // What is not there is an answer too.
+                match answer.status {
+                    ..300 | 404 => Ok(()),
+                    status => Err(format!("{}: {status}", call.path)),
+                }
+            });
         }
         while let Some(done) = tasks.join_next().await {
             done.map_err(|e| e.to_string())??;
