@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anstream::ColorChoice;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
 use crate::engine::home::Choice;
 use crate::engine::local::Options;
@@ -14,20 +15,23 @@ use crate::engine::local::Options;
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Path to the kubeconfig [default: $KUBECONFIG, else ~/.kube/config]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
     /// The topology file [default: topology.yaml in the mesh directory]
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub filename: Option<PathBuf>,
     /// The mesh, by its mesh ID [env: MESH_ID]
     #[arg(long, visible_alias = "mesh-id", global = true, env = "MESH_ID", hide_env = true,
-          value_name = "MESH ID", value_parser = given)]
+          value_name = "MESH ID", value_parser = given,
+          add = ArgValueCandidates::new(super::completion::choices::meshes))]
     pub mesh: Option<String>,
     /// The mesh directory itself [env: WORKDIR]
-    #[arg(long, global = true, env = "WORKDIR", hide_env = true, value_name = "DIR")]
+    #[arg(long, global = true, env = "WORKDIR", hide_env = true, value_name = "DIR",
+          value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
     /// Only these contexts: a name, /regex/ or ^name to leave one out; repeat or separate by commas
-    #[arg(long, global = true, value_name = "CONTEXTS", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "CONTEXTS", value_delimiter = ',',
+          add = ArgValueCompleter::new(super::completion::choices::contexts))]
     pub contexts: Vec<String>,
     /// How many clusters are worked on at once
     #[arg(long, global = true, value_name = "N", default_value_t = 16,
@@ -40,7 +44,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub request_timeout: Duration,
     /// The istioctl to render with [default: the first on PATH]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub istioctl: Option<PathBuf>,
     /// Never ask anything
     #[arg(long, global = true)]

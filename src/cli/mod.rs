@@ -1,8 +1,10 @@
 //! The command line: global flags, one file a command.
 
 mod apply;
+mod completion;
 mod global;
 mod init;
+mod man;
 mod plan;
 mod render;
 mod status;
@@ -14,7 +16,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use global::Global;
 
@@ -58,10 +60,25 @@ enum Command {
     Status(status::StatusArgs),
     /// Remove from the clusters everything that the tool owns there
     Teardown(teardown::TeardownArgs),
+    /// Complete the command line by TAB
+    Completion(completion::CompletionArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::ManArgs),
+}
+
+/// The command line as clap knows it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the arguments and runs the command.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(answer) = completion::answer(command(), &args) {
+        Ui::new(anstream::ColorChoice::Never, true).data(&answer);
+        return Exit::Done;
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -80,6 +97,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(ui, &cli.global, args),
+        Command::Man(args) => man::run(args),
+        Command::Completion(args) => completion::run(ui, args),
         Command::Plan(args) => block_on(|_| plan::run(ui, &cli.global, args)),
         Command::Apply(args) => block_on(|leases| apply::run(ui, &cli.global, args, leases)),
         Command::Render(args) => block_on(|leases| render::run(ui, &cli.global, args, leases)),
@@ -174,7 +193,6 @@ fn usage(error: &clap::Error) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -1,6 +1,7 @@
 //! The flags by which `plan` and `apply` mean the same thing.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use crate::engine::local::Local;
 use crate::engine::prepare::Wishes;
@@ -20,7 +21,8 @@ pub(super) struct WishArgs {
     #[arg(long)]
     keep_control_plane: bool,
     /// Give up a context that was deleted from the topology: what is there stays; repeat or separate by commas
-    #[arg(long, value_name = "CONTEXT", value_delimiter = ',')]
+    #[arg(long, value_name = "CONTEXT", value_delimiter = ',',
+          add = ArgValueCompleter::new(super::completion::choices::leavers))]
     forget: Vec<String>,
     /// Let a cluster get another name than it has: new links, and restarts of its istiod and of all pods with a sidecar there
     #[arg(long)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::global::{Global, duration, given};
 use crate::engine::lease::Leases;
@@ -16,7 +17,8 @@ use crate::ui::Ui;
 pub(super) struct Accept {
     /// Go on although this context trusts another CA than at the last apply, and with a UID although
     /// it leads to another cluster, that one; repeat for several
-    #[arg(long, value_name = "CONTEXT[=UID]", value_parser = given)]
+    #[arg(long, value_name = "CONTEXT[=UID]", value_parser = given,
+          add = ArgValueCompleter::new(super::completion::choices::members))]
     accept_identity: Vec<String>,
 }
 

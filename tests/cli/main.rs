@@ -11,6 +11,7 @@ mod sandbox;
 
 mod bad_base;
 mod bad_topology;
+mod completion;
 mod contexts;
 mod files;
 mod init;

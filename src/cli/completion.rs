@@ -1,0 +1,159 @@
+//! Completion of the command line: kubectl's protocol for plugins, scripts for shells, and `completion`.
+
+pub(super) mod choices;
+mod link;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueHint};
+use clap_complete::engine::complete;
+use clap_complete::env::Shells;
+
+use crate::error::{Exit, Failure};
+use crate::ui::Ui;
+
+/// The name under which kubectl runs a plugin to complete its command line.
+const COMPLETER: &str = "kubectl_complete-multimesh";
+/// The name under which the program is called without kubectl.
+const PROGRAM: &str = "kubectl-multimesh";
+/// Set by a script of `completion <shell>` to the shell that asks.
+const ASKED: &str = "MULTIMESH_COMPLETE";
+
+/// Arguments of `completion`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    kubectl multimesh completion install\n  \
+    source <(kubectl-multimesh completion bash)\n\n\
+    kubectl (1.26 or newer) asks a program `kubectl_complete-multimesh` on PATH what may follow. `install` makes that\n\
+    name, a link to this program, and `uninstall` takes it away; nothing else is touched. The scripts are for\n\
+    `kubectl-multimesh` typed without kubectl. Contexts and meshes come from your files; no cluster is asked.\n\
+    Exit codes: 0 done, 1 failed, 64 wrong usage.")]
+pub(super) struct CompletionArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Let `kubectl multimesh <TAB>` complete
+    Install(LinkArgs),
+    /// Take away what `install` made
+    Uninstall(LinkArgs),
+    /// Print the script for bash
+    Bash,
+    /// Print the script for zsh
+    Zsh,
+    /// Print the script for fish
+    Fish,
+    /// Print the script for PowerShell
+    Powershell,
+}
+
+#[derive(Debug, Args)]
+struct LinkArgs {
+    /// A folder on PATH [default: where kubectl finds this program]
+    #[arg(long = "in", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    folder: Option<PathBuf>,
+}
+
+/// Runs `completion`.
+pub(super) fn run(ui: Ui, args: &CompletionArgs) -> Result<Exit, Failure> {
+    match &args.what {
+        What::Install(args) => link::install(ui, args.folder.as_deref())?,
+        What::Uninstall(args) => link::uninstall(ui, args.folder.as_deref())?,
+        What::Bash => script(ui, "bash")?,
+        What::Zsh => script(ui, "zsh")?,
+        What::Fish => script(ui, "fish")?,
+        What::Powershell => script(ui, "powershell")?,
+    }
+    Ok(Exit::Done)
+}
+
+fn script(ui: Ui, shell: &str) -> Result<(), Failure> {
+    let shells = Shells::builtins();
+    let mut text = Vec::new();
+    let written = shells
+        .completer(shell)
+        .map(|it| it.write_registration(ASKED, PROGRAM, PROGRAM, PROGRAM, &mut text));
+    match written {
+        Some(Ok(())) => ui.data(&String::from_utf8_lossy(&text)),
+        _ => return Err(Failure::new(format!("there is no script for {shell}"))),
+    }
+    Ok(())
+}
+
+/// The answer to whoever asks for completion instead of running a command: kubectl by the program's
+/// name, or a script by an environment variable. It is never an error.
+pub(super) fn answer(command: clap::Command, args: &[OsString]) -> Option<String> {
+    if args.first().is_some_and(|program| is_asked(program)) {
+        return Some(for_kubectl(command, &args[1..]));
+    }
+    let shell = std::env::var(ASKED).ok().filter(|shell| !shell.is_empty())?;
+    let start = args.iter().position(|word| word == "--").map_or(args.len(), |at| at + 1);
+    Some(for_shell(command, &shell, &args[start..]))
+}
+
+fn is_asked(program: &OsStr) -> bool {
+    let path = Path::new(program);
+    let exe = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("exe"));
+    let name = if exe { path.file_stem() } else { path.file_name() };
+    name == Some(OsStr::new(COMPLETER))
+}
+
+/// A choice a line, with its help after a tab, and at the end what the shell is to do with them
+/// (kubectl: `pkg/cmd/plugin/plugin_completion.go`). `words` are those after `kubectl multimesh`,
+/// the last one as far as it is typed.
+fn for_kubectl(mut command: clap::Command, words: &[OsString]) -> String {
+    /// The shell adds no file names of its own (cobra: `ShellCompDirectiveNoFileComp`).
+    const NO_FILES: u8 = 4;
+    /// And no space, as the word goes on (cobra: `ShellCompDirectiveNoSpace`).
+    const NO_SPACE: u8 = 2;
+
+    let mut line = vec![OsString::from(PROGRAM)];
+    line.extend_from_slice(words);
+    if line.len() == 1 {
+        line.push(OsString::new());
+    }
+    let last = line.len() - 1;
+    let typed = line[last].to_string_lossy().into_owned();
+    let dir = std::env::current_dir().ok();
+    let choices = complete(&mut command, line, last, dir.as_deref()).unwrap_or_default();
+    let mut text = String::new();
+    let mut directive = NO_FILES;
+    for choice in &choices {
+        // A name with a line break in it cannot be told.
+        let value = choice.get_value().to_str().filter(|it| !it.contains(['\n', '\r', '\t']));
+        let Some(value) = value else { continue };
+        let value = best_name(&command, value, &typed);
+        if value.ends_with(['/', '=', std::path::MAIN_SEPARATOR]) {
+            directive |= NO_SPACE;
+        }
+        text.push_str(value);
+        let help = choice.get_help().map(ToString::to_string).unwrap_or_default();
+        if let Some(first) = help.lines().next() {
+            text.extend(["\t", first]);
+        }
+        text.push('\n');
+    }
+    format!("{text}:{directive}")
+}
+
+/// The name of a command where one of its other names is the choice, and both may be meant.
+fn best_name<'a>(command: &'a clap::Command, choice: &'a str, typed: &str) -> &'a str {
+    let other = |it: &&clap::Command| it.get_visible_aliases().any(|alias| alias == choice);
+    let found = command.get_subcommands().find(other).map(clap::Command::get_name);
+    found.filter(|name| name.starts_with(typed)).unwrap_or(choice)
+}
+
+fn for_shell(mut command: clap::Command, shell: &str, words: &[OsString]) -> String {
+    let mut text = Vec::new();
+    let shells = Shells::builtins();
+    if let Some(shell) = shells.completer(shell).filter(|_| !words.is_empty()) {
+        let dir = std::env::current_dir().ok();
+        if shell.write_complete(&mut command, words.to_vec(), dir.as_deref(), &mut text).is_err() {
+            text.clear();
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,142 @@
+//! What kubectl is answered when it completes the plugin's command line.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+use super::kubeconfig::Kubeconfig;
+use super::sandbox::{BINARY, LIMIT, Run, Sandbox};
+use super::{shop, three_contexts};
+
+/// Asks as kubectl does.
+fn ask(sandbox: &Sandbox, words: &[&str]) -> Run {
+    let link = sandbox.path("bin/kubectl_complete-multimesh");
+    if !link.is_symlink() {
+        std::os::unix::fs::symlink(BINARY, &link).unwrap();
+    }
+    let mut command = Command::new(link);
+    command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path("home"));
+    command.args(words).timeout(LIMIT);
+    let run = sandbox.end(command).expect(0);
+    assert_eq!(run.stderr, "", "{words:?}");
+    assert!(run.stdout.ends_with(":4\n"), "{words:?}: {}", run.stdout);
+    run
+}
+
+#[test]
+fn kubectl_is_told_commands_flags_values_meshes_and_files() {
+    let sandbox = shop(&three_contexts(), "  context-east-1: {}\n");
+    let commands = ask(&sandbox, &[""]).stdout;
+    for name in ["init", "plan", "apply", "render", "status", "teardown"] {
+        assert!(commands.lines().any(|it| it.split('\t').next() == Some(name)), "{commands}");
+    }
+    assert!(!commands.contains("describe"), "{commands}");
+    assert!(ask(&sandbox, &["desc"]).stdout.starts_with("describe\t"));
+    assert!(ask(&sandbox, &["app"]).stdout.starts_with("apply\tMake the clusters"));
+    assert!(ask(&sandbox, &["apply", "--kee"]).stdout.starts_with("--keep-control-plane\t"));
+    assert_eq!(ask(&sandbox, &["plan", "-o", "j"]).stdout, "json\n:4\n");
+    assert_eq!(ask(&sandbox, &["status", "--mesh", ""]).stdout, "shop\n:4\n");
+    sandbox.write("home/here.yaml", "");
+    assert_eq!(ask(&sandbox, &["plan", "-f", "her"]).stdout, "here.yaml\n:4\n");
+}
+
+#[test]
+fn kubectl_is_told_contexts_of_the_users_files() {
+    let sandbox = shop(&three_contexts(), "  context-east-1: {network: east}\n");
+    assert_eq!(ask(&sandbox, &["plan", "--contexts", ""]).stdout, "context-east-1\n:4\n");
+    let out = ask(&sandbox, &["plan", "--contexts", "context-east-1,^con"]).stdout;
+    assert_eq!(out, "context-east-1,^context-east-1\n:4\n");
+    let out = ask(&sandbox, &["apply", "--accept-identity", "context-"]).stdout;
+    assert_eq!(out, "context-east-1\n:4\n");
+    // Without a mesh those of the kubeconfig that was typed.
+    let nowhere = sandbox.path("nowhere").display().to_string();
+    let out = ask(&sandbox, &["plan", "--dir", &nowhere, "--contexts", ""]).stdout;
+    assert!(out.contains("context-east-2\n"), "{out}");
+    let words = ["plan", "--dir", &nowhere, "--kubeconfig", &nowhere, "--contexts", ""];
+    assert_eq!(ask(&sandbox, &words).stdout, ":4\n");
+}
+
+#[test]
+fn two_thousand_contexts_are_no_trouble() {
+    let sandbox = Sandbox::with(&(0..2000).fold(Kubeconfig::default(), |all, index| {
+        all.context(&format!("context-{index}"), "https://127.0.0.1:9")
+    }));
+    let out = ask(&sandbox, &["plan", "--contexts", "context-199"]).stdout;
+    assert_eq!(out.lines().count(), 12, "{out}");
+}
+
+#[test]
+fn kubectl_is_told_nothing_rather_than_an_error() {
+    let sandbox = Sandbox::new();
+    assert_eq!(ask(&sandbox, &["status", "--mesh", ""]).stdout, ":4\n");
+    // Whatever is typed, there is an answer.
+    for words in [&["nonsense", "--x", ""][..], &["--", "--", "x"], &["plan", "--contexts"]] {
+        ask(&sandbox, words);
+    }
+    ask(&sandbox, &[]);
+}
+
+#[test]
+fn the_name_that_kubectl_asks_is_made_and_taken_away() {
+    let sandbox = Sandbox::new();
+    let (bin, store) = (sandbox.path("krew/bin"), sandbox.path("krew/store"));
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::create_dir_all(&store).unwrap();
+    std::os::unix::fs::symlink(BINARY, bin.join("kubectl-multimesh")).unwrap();
+    let place = bin.display().to_string();
+    let link = bin.join("kubectl_complete-multimesh");
+    let install = ["completion", "install", "--in", &place];
+    let run = sandbox.run(&install).expect(0);
+    assert!(run.stderr.contains("which leads to kubectl-multimesh"), "{}", run.stderr);
+    // By the name beside it, which an upgrade leads to another version.
+    assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("kubectl-multimesh"));
+    assert!(sandbox.run(&install).expect(0).stderr.contains("is there already"));
+    sandbox.run(&["completion", "uninstall", "--in", &place]).expect(0);
+    assert!(link.symlink_metadata().is_err());
+    sandbox.run(&["completion", "uninstall", "--in", &place]).expect(0);
+
+    std::fs::write(&link, "somebody's").unwrap();
+    for what in ["install", "uninstall"] {
+        let run = sandbox.run(&["completion", what, "--in", &place]).expect(1);
+        assert!(run.stderr.contains("does not lead to kubectl-multimesh"), "{}", run.stderr);
+    }
+    assert_eq!(std::fs::read_to_string(&link).unwrap(), "somebody's");
+}
+
+#[test]
+fn shells_get_scripts_that_ask_the_program() {
+    let sandbox = Sandbox::with(&three_contexts());
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = sandbox.run(&["completion", shell]).expect(0).stdout;
+        assert!(script.contains("MULTIMESH_COMPLETE"), "{shell}: {script}");
+    }
+    let script = "set -e; d=$(dirname \"$0\"); PATH=$d:$PATH; ln -s \"$0\" \"$1/kubectl-multimesh\"; \
+        PATH=$1:$PATH; . <(kubectl-multimesh completion bash); \
+        COMP_WORDS=(kubectl-multimesh app); COMP_CWORD=1; \
+        f=$(complete -p kubectl-multimesh | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+        $f kubectl-multimesh app kubectl-multimesh; echo \"${COMPREPLY[@]}\"";
+    let dir = sandbox.path("bin").display().to_string();
+    let output = std::process::Command::new("bash")
+        .env_clear()
+        .envs(sandbox.environment())
+        .env("PATH", "/usr/bin:/bin")
+        .args(["-c", script, BINARY, &dir])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(told.trim(), "apply", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let sandbox = Sandbox::new();
+    let out = sandbox.path("man");
+    sandbox.run(&["man", "--out", &out.display().to_string()]).expect(0);
+    for command in ["init", "plan", "apply", "render", "status", "teardown", "completion"] {
+        let page =
+            std::fs::read_to_string(out.join(format!("kubectl-multimesh-{command}.1"))).unwrap();
+        assert!(page.contains("Exit codes") && page.contains("Examples"), "{command}: {page}");
+    }
+    assert!(out.join("kubectl-multimesh.1").is_file());
+    assert!(!out.join("kubectl-multimesh-man.1").exists());
+}
