@@ -89,9 +89,10 @@ pub(super) fn answer(command: clap::Command, args: &[OsString]) -> Option<String
     if args.first().is_some_and(|program| is_asked(program)) {
         return Some(for_kubectl(command, &args[1..]));
     }
+    // All scripts say `--` first; a variable that was left behind is not to hide a command.
+    let words = args.get(2..).filter(|_| args[1] == "--")?;
     let shell = std::env::var(ASKED).ok().filter(|shell| !shell.is_empty())?;
-    let start = args.iter().position(|word| word == "--").map_or(args.len(), |at| at + 1);
-    Some(for_shell(command, &shell, &args[start..]))
+    Some(for_shell(command, &shell, words))
 }
 
 fn is_asked(program: &OsStr) -> bool {
@@ -119,13 +120,15 @@ fn for_kubectl(mut command: clap::Command, words: &[OsString]) -> String {
     let typed = line[last].to_string_lossy().into_owned();
     let dir = std::env::current_dir().ok();
     let choices = complete(&mut command, line, last, dir.as_deref()).unwrap_or_default();
+    // A value may be called like a command.
+    let first = words.len() <= 1;
     let mut text = String::new();
     let mut directive = NO_FILES;
     for choice in &choices {
         // A name with a line break in it cannot be told.
         let value = choice.get_value().to_str().filter(|it| !it.contains(['\n', '\r', '\t']));
         let Some(value) = value else { continue };
-        let value = best_name(&command, value, &typed);
+        let value = if first { best_name(&command, value, &typed) } else { value };
         if value.ends_with(['/', '=', std::path::MAIN_SEPARATOR]) {
             directive |= NO_SPACE;
         }

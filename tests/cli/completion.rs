@@ -95,6 +95,12 @@ fn the_name_that_kubectl_asks_is_made_and_taken_away() {
     assert!(link.symlink_metadata().is_err());
     sandbox.run(&["completion", "uninstall", "--in", &place]).expect(0);
 
+    // One that leads nowhere is made anew.
+    std::os::unix::fs::symlink("/nowhere/kubectl-multimesh", &link).unwrap();
+    assert!(sandbox.run(&install).expect(0).stderr.contains("which leads to"));
+    assert!(link.is_file());
+    std::fs::remove_file(&link).unwrap();
+
     std::fs::write(&link, "somebody's").unwrap();
     for what in ["install", "uninstall"] {
         let run = sandbox.run(&["completion", what, "--in", &place]).expect(1);
@@ -125,6 +131,22 @@ fn shells_get_scripts_that_ask_the_program() {
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(told.trim(), "apply", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_variable_that_was_left_behind_hides_no_command() {
+    let sandbox = Sandbox::with(&three_contexts());
+    let mut command = Command::new(BINARY);
+    command.env_clear().envs(sandbox.environment()).env("MULTIMESH_COMPLETE", "bash");
+    command.args(["status"]).timeout(LIMIT);
+    let run = sandbox.end(command).expect(64);
+    assert!(run.stderr.contains("there is no mesh"), "{}", run.stderr);
+}
+
+#[test]
+fn a_context_may_be_called_like_a_command() {
+    let sandbox = shop(&three_contexts(), "  diff: {network: east}\n");
+    assert_eq!(ask(&sandbox, &["apply", "--contexts", ""]).stdout, "diff\n:4\n");
 }
 
 #[test]

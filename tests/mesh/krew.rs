@@ -11,7 +11,7 @@ use multimesh_lab::Cluster;
 
 use crate::cleanup::Cleanup;
 use crate::clusters;
-use crate::live::{BINARY, Run, User, kubectl};
+use crate::live::{BINARY, Run, User};
 
 /// A krew root: `store/<plugin>/<version>` and `bin`.
 struct Krew {
@@ -97,7 +97,7 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
     let old = krew.root.path().join("old");
     fs::copy("/bin/true", &old).unwrap();
     krew.install("v0.0.9", &krew.archive("v0.0.9", &old));
-    assert_eq!(run(&["multimesh", "--version"]).expect(0).stdout, "", "the old one says nothing");
+    assert_eq!(run(&["multimesh", "status"]).expect(0).stdout, "", "the old one says nothing");
 
     let version = format!("v{}", env!("CARGO_PKG_VERSION"));
     krew.install(&version, &krew.archive(&version, Path::new(BINARY)));
@@ -110,6 +110,16 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
     assert!(!warned, "{}{}", list.stdout, list.stderr);
     assert_eq!(fs::read_dir(krew.store()).unwrap().count(), 1, "the old version is left");
 
+    // kubectl completes the plugin's command line once its other name is there.
+    run(&["multimesh", "completion", "install"]).expect(0);
+    let told = run(&["__complete", "multimesh", "app"]).expect(0).stdout;
+    assert!(told.starts_with("apply\tMake the clusters") && told.ends_with(":4\n"), "{told}");
+    let told = run(&["__complete", "multimesh", "status", "-o", "w"]).expect(0).stdout;
+    assert_eq!(told, "wide\n:4\n");
+    krew.install("v9.9.9", &krew.archive("v9.9.9", Path::new(BINARY)));
+    assert!(run(&["__complete", "multimesh", ""]).stdout.contains("teardown"), "after an upgrade");
+    run(&["multimesh", "completion", "uninstall"]).expect(0);
+
     let three: Vec<Cluster> =
         user.lab.clusters().unwrap().into_iter().filter(|it| it.has_node).collect();
     let _cleanup = Cleanup(&user, Vec::new());
@@ -119,9 +129,6 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
     let status = run(&["multimesh", "status"]).expect(0);
     assert!(status.stdout.contains("HEALTHY"), "{}", status.stdout);
     run(&["multimesh", "teardown", "--yes"]).expect(0);
-    for cluster in &three {
-        kubectl(&user.lab, cluster, &["delete", "namespace", "istio-system", "--timeout=90s"]);
-    }
 
     krew.uninstall();
     let gone = run(&["multimesh", "--version"]);

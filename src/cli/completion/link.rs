@@ -12,10 +12,13 @@ use crate::ui::Ui;
 /// Makes the name, if it is not there.
 pub(super) fn install(ui: Ui, folder: Option<&Path>) -> Result<(), Failure> {
     let place = Place::find(folder)?;
-    if place.is_ours() {
+    if place.works() {
         ui.line(&format!("{} is there already", place.link.display()));
     } else {
-        if place.link.symlink_metadata().is_ok() {
+        if place.is_ours() {
+            let gone = std::fs::remove_file(&place.link);
+            gone.map_err(|error| refused(&place.link, "replaced", &error))?;
+        } else if place.link.symlink_metadata().is_ok() {
             return Err(foreign(&place.link));
         }
         place.make().map_err(|error| refused(&place.link, "made", &error))?;
@@ -57,7 +60,10 @@ impl Place {
         };
         let this = || std::env::current_exe().ok();
         let found = match folder {
-            Some(folder) => Some(folder.join(&program)).filter(|file| file.is_file()),
+            Some(folder) => {
+                let beside = Some(folder.join(&program)).filter(|file| file.is_file());
+                beside.or_else(|| on_path().and_then(|file| std::path::absolute(file).ok()))
+            }
             None => on_path(),
         };
         let folder = match folder {
@@ -96,6 +102,11 @@ impl Place {
     fn is_ours(&self) -> bool {
         let target = std::fs::read_link(&self.link);
         target.is_ok_and(|to| to.file_name().is_some_and(|name| name == PROGRAM))
+    }
+
+    /// Whether the name is of use: what it leads to may be gone.
+    fn works(&self) -> bool {
+        self.is_ours() && self.link.is_file()
     }
 
     /// Links need a right there that few have.
