@@ -289,6 +289,13 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
+/// The first file on PATH that has the name of this program.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(&path).map(|dir| dir.join(&name)).find(|file| file.is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

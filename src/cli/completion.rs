@@ -85,14 +85,14 @@ fn script(ui: Ui, shell: &str) -> Result<(), Failure> {
 
 /// The answer to whoever asks for completion instead of running a command: kubectl by the program's
 /// name, or a script by an environment variable. It is never an error.
-pub(super) fn answer(command: clap::Command, args: &[OsString]) -> Option<String> {
+pub(super) fn answer(command: fn() -> clap::Command, args: &[OsString]) -> Option<String> {
     if args.first().is_some_and(|program| is_asked(program)) {
-        return Some(for_kubectl(command, &args[1..]));
+        return Some(for_kubectl(command(), &args[1..]));
     }
     // All scripts say `--` first; a variable that was left behind is not to hide a command.
     let words = args.get(2..).filter(|_| args[1] == "--")?;
     let shell = std::env::var(ASKED).ok().filter(|shell| !shell.is_empty())?;
-    Some(for_shell(command, &shell, words))
+    Some(for_shell(command(), &shell, words))
 }
 
 fn is_asked(program: &OsStr) -> bool {

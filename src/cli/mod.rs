@@ -75,7 +75,7 @@ pub fn command() -> clap::Command {
 /// Parses the arguments and runs the command.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some(answer) = completion::answer(command(), &args) {
+    if let Some(answer) = completion::answer(command, &args) {
         Ui::new(anstream::ColorChoice::Never, true).data(&answer);
         return Exit::Done;
     }

@@ -126,15 +126,11 @@ fn locate(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
                 .hint("name the program itself: `--istioctl <path>`"))
         };
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let name = format!("istioctl{}", std::env::consts::EXE_SUFFIX);
-    std::env::split_paths(&path).map(|dir| dir.join(&name)).find(|file| file.is_file()).ok_or_else(
-        || {
-            Failure::new("there is no `istioctl` on PATH, and it renders what the clusters get")
-                .hint("install the istioctl of the Istio version that you want (https://istio.io/latest/docs/setup/getting-started/#download)")
-                .hint("or name it: `--istioctl <path>`")
-        },
-    )
+    files::on_path("istioctl").ok_or_else(|| {
+        Failure::new("there is no `istioctl` on PATH, and it renders what the clusters get")
+            .hint("install the istioctl of the Istio version that you want (https://istio.io/latest/docs/setup/getting-started/#download)")
+            .hint("or name it: `--istioctl <path>`")
+    })
 }
 
 fn is_script(path: &Path) -> bool {

@@ -104,10 +104,9 @@ pub(super) struct Terms {
 impl Cluster {
     /// Sends a request and reads the answer as text or bytes.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
-        let asked = Instant::now();
-        let _turn = self.turn(&ask.method).await;
+        let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(self.terms(ask, asked.elapsed()), |client| {
+        self.repeat(terms, |client| {
             Box::pin(async move { ask.send(&client, connect_timeout).await })
         })
         .await
@@ -115,10 +114,9 @@ impl Cluster {
 
     /// Sends a request and reads the answer as JSON.
     pub(super) async fn ask_json(&self, ask: &Ask) -> Result<Value, Error> {
-        let asked = Instant::now();
-        let _turn = self.turn(&ask.method).await;
+        let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(self.terms(ask, asked.elapsed()), |client| {
+        self.repeat(terms, |client| {
             Box::pin(async move {
                 let bytes = ask.send(&client, connect_timeout).await?;
                 serde_json::from_slice(&bytes)
@@ -131,18 +129,17 @@ impl Cluster {
     /// Waits for a turn to read. Requests at the same time are connections of their own, and to open
     /// one costs more than most answers; so reads wait for those that are open. Writes do not: what
     /// is on its way for long must not hold up what keeps a lease.
-    async fn turn(&self, method: &Method) -> Option<SemaphorePermit<'_>> {
-        if *method == Method::GET { self.reads().acquire().await.ok() } else { None }
-    }
-
-    fn terms(&self, ask: &Ask, waited: Duration) -> Terms {
-        Terms {
+    async fn turn(&self, ask: &Ask) -> (Option<SemaphorePermit<'_>>, Terms) {
+        let asked = Instant::now();
+        let turn = if ask.method == Method::GET { self.reads().acquire().await.ok() } else { None };
+        let terms = Terms {
             call: self.call(ask.verb, ask.object.clone()),
             kind: ask.kind.clone(),
             repeatable: ask.repeatable,
             limit: self.recipe().options.request_timeout,
-            waited,
-        }
+            waited: asked.elapsed(),
+        };
+        (turn, terms)
     }
 
     /// Makes attempts until one succeeds, none is worth making, or the deadline has come. Dropping

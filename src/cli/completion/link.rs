@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{COMPLETER, PROGRAM};
 use crate::engine::home::cause;
 use crate::error::Failure;
+use crate::files;
 use crate::ui::Ui;
 
 /// Makes the name, if it is not there.
@@ -54,17 +55,14 @@ impl Place {
     fn find(folder: Option<&Path>) -> Result<Self, Failure> {
         let end = std::env::consts::EXE_SUFFIX;
         let (program, completer) = (format!("{PROGRAM}{end}"), format!("{COMPLETER}{end}"));
-        let on_path = || {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).map(|dir| dir.join(&program)).find(|file| file.is_file())
-        };
         let this = || std::env::current_exe().ok();
         let found = match folder {
             Some(folder) => {
                 let beside = Some(folder.join(&program)).filter(|file| file.is_file());
-                beside.or_else(|| on_path().and_then(|file| std::path::absolute(file).ok()))
+                let absolute = |file| std::path::absolute(file).ok();
+                beside.or_else(|| files::on_path(PROGRAM).and_then(absolute))
             }
-            None => on_path(),
+            None => files::on_path(PROGRAM),
         };
         let folder = match folder {
             Some(folder) => folder.to_owned(),

@@ -69,8 +69,8 @@ impl Members<'_> {
     /// bounds. The proxies hear of it in the seconds for which a gateway that ends still answers.
     pub(super) async fn await_forgotten(&self, local: &Local, options: &Options, leaver: &Site) {
         let name = leaver.cluster.as_ref();
-        if local.sites.iter().any(|site| site.cluster == leaver.cluster) {
-            // Somebody bears its name by now, and istiod tells clusters by their names.
+        if is_taken(local, leaver) {
+            // istiod tells clusters by their names.
             return;
         }
         let waits = local.sites.iter().filter_map(|site| {
@@ -118,8 +118,13 @@ async fn reads(cluster: &Cluster, namespace: &str, name: &str) -> bool {
 
 /// Whether a link leads to a cluster that leaves: a member may bear its name by now.
 pub(super) fn leads_to(local: &Local, link: &Value, leaver: &Site) -> bool {
-    let taken = local.sites.iter().any(|site| site.cluster == leaver.cluster);
-    leads(link, leaver.cluster.as_ref(), taken.then_some(leaver.entry.server.as_str()))
+    let server = is_taken(local, leaver).then_some(leaver.entry.server.as_str());
+    leads(link, leaver.cluster.as_ref(), server)
+}
+
+/// Whether a member bears the name of a cluster that leaves.
+fn is_taken(local: &Local, leaver: &Site) -> bool {
+    local.sites.iter().any(|site| site.cluster == leaver.cluster)
 }
 
 /// As [`leads_to`], for a cluster of that name, at `server` where the name does not tell.

@@ -4,7 +4,7 @@ mod archive;
 mod build;
 mod command;
 mod sbom;
-mod sums;
+pub(crate) mod sums;
 pub(crate) mod targets;
 mod texts;
 mod tools;

@@ -4,10 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::manifest::{Digests, Origin};
 use super::rules::is_digest;
+use crate::dist::sums;
 use crate::dist::targets::TARGETS;
 use crate::say::root;
 
@@ -27,7 +26,7 @@ pub(super) fn digests(folder: &Path) -> Result<Digests, String> {
         let path = folder.join(target.archive());
         match fs::read(&path) {
             Ok(bytes) => {
-                digests.insert(target.archive(), (hex(&Sha256::digest(bytes)), Origin::Archive));
+                digests.insert(target.archive(), (sums::digest(&bytes), Origin::Archive));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("{}: {error}", path.display())),
@@ -70,13 +69,13 @@ pub(super) fn source() -> Result<String, String> {
         collect(&root().join(name), &mut files)?;
     }
     files.sort();
-    let mut hash = Sha256::new();
+    let mut list = String::new();
     for path in files {
         let text = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let name = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        hash.update(format!("{name} {}\n", hex(&Sha256::digest(text))));
+        list.extend([name.as_str(), " ", &sums::digest(&text), "\n"]);
     }
-    Ok(hex(&hash.finalize()))
+    Ok(sums::digest(list.as_bytes()))
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
@@ -89,10 +88,6 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
