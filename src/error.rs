@@ -77,6 +77,11 @@ impl Failure {
         self
     }
 
+    /// The message where the context stands beside it already.
+    pub fn beside(&self, context: &str) -> &str {
+        self.message.strip_prefix(&format!("`{context}`: ")).unwrap_or(&self.message)
+    }
+
     /// Several failures of one cluster as one; nothing when there are none.
     pub fn combine(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
         failures.into_iter().reduce(|mut all, next| {

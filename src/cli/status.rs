@@ -46,8 +46,8 @@ pub(super) async fn run(ui: Ui, global: &Global, args: &StatusArgs) -> Result<Ex
     let status = status(&local, &options, &events).await;
     progress.finish();
     ui.data(&match args.output {
-        Output::Table => ui::status::table(&status, false),
-        Output::Wide => ui::status::table(&status, true),
+        Output::Table => ui::status::table(&status, false, ui.columns()),
+        Output::Wide => ui::status::table(&status, true, None),
         Output::Json => ui::status::json(&status)?,
         Output::Yaml => ui::status::yaml(&status)?,
     });

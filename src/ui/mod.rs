@@ -4,6 +4,7 @@ mod list;
 pub mod plan;
 pub mod progress;
 pub mod status;
+mod story;
 pub mod table;
 pub mod teardown;
 
@@ -75,6 +76,12 @@ impl Ui {
     /// Whether stderr is a terminal on which lines may be redrawn.
     pub const fn live(&self) -> bool {
         self.live
+    }
+
+    /// How wide the terminal is that data goes to, if it goes to one.
+    pub fn columns(&self) -> Option<usize> {
+        let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+        Some(usize::from(width.0)).filter(|width| *width > 0)
     }
 
     /// Whether stderr takes colours.
@@ -162,6 +169,11 @@ fn harmless(text: &str) -> String {
         c => c,
     };
     text.chars().map(shown).collect()
+}
+
+/// A text that keeps to its line, whatever it repeats.
+fn one_line(text: &str) -> String {
+    harmless(text).replace('\n', " ")
 }
 
 /// `1 cluster`, `2 clusters`.

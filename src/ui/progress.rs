@@ -1,15 +1,16 @@
 //! The view of a run: a line a cluster at a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Tone, Ui};
+use super::story::Story;
+use super::{Tone, Ui, one_line};
 use crate::engine::event::{Event, Sink};
 
-/// Shows events as they come. A line that is told twice in a row is told once.
+/// Shows events as they come.
 pub struct Progress {
     ui: Ui,
     started: Instant,
@@ -17,78 +18,37 @@ pub struct Progress {
 }
 
 enum View {
-    Live { bars: MultiProgress, lines: BTreeMap<String, ProgressBar>, width: usize },
-    Plain { last: BTreeMap<String, String>, width: usize },
+    Live(Live),
+    Plain(Story),
+}
+
+/// A line a cluster, which changes in place.
+struct Live {
+    bars: MultiProgress,
+    lines: BTreeMap<String, ProgressBar>,
+    width: usize,
+    colored: bool,
 }
 
 impl Progress {
     /// A view that fits the terminal.
     pub fn new(ui: Ui) -> Arc<Self> {
-        let view = if ui.live() {
-            let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            View::Live { bars, lines: BTreeMap::new(), width: 0 }
-        } else {
-            View::Plain { last: BTreeMap::new(), width: 0 }
-        };
+        let view =
+            if ui.live() { View::Live(Live::new(ui)) } else { View::Plain(Story::default()) };
         Arc::new(Self { ui, started: Instant::now(), view: Mutex::new(view) })
     }
 
     /// Leaves what was shown in place and ends the redrawing.
     pub fn finish(&self) {
-        if let View::Live { lines, .. } = &*self.view.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            for line in lines.values().filter(|line| !line.is_finished()) {
+        if let View::Live(live) = &*self.view() {
+            for line in live.lines.values().filter(|line| !line.is_finished()) {
                 line.abandon();
             }
         }
     }
 
-    fn show(&self, context: &str, text: &str, tone: Tone, over: bool) {
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *view {
-            View::Live { bars, lines, width } => {
-                let line = lines
-                    .entry(context.to_owned())
-                    .or_insert_with(|| spinner(bars, context, *width));
-                let colored = self.ui.colored();
-                let text = if colored { tone.paint(text) } else { text.to_owned() };
-                if over {
-                    line.set_style(style(if tone == Tone::Bad { "x" } else { "v" }));
-                    line.finish_with_message(text);
-                } else {
-                    line.set_message(text);
-                }
-            }
-            View::Plain { last, width } => {
-                if last.insert(context.to_owned(), text.to_owned()).as_deref() != Some(text) {
-                    let seconds = self.started.elapsed().as_secs_f32();
-                    let (text, width) = (tone.paint(text), *width);
-                    self.ui.line(&format!("[{seconds:5.1}s] {context:width$}  {text}"));
-                }
-            }
-        }
-    }
-
-    fn note(&self, text: &str) {
-        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*view {
-            View::Live { bars, .. } => bars.suspend(|| self.ui.note(text)),
-            View::Plain { .. } => self.ui.note(text),
-        }
-    }
-
-    fn begin(&self, contexts: &[String]) {
-        let widest = contexts.iter().map(String::len).max().unwrap_or(0);
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *view {
-            View::Live { bars, lines, width } => {
-                *width = widest;
-                for context in contexts {
-                    lines.insert(context.clone(), spinner(bars, context, widest));
-                }
-            }
-            View::Plain { width, .. } => *width = widest,
-        }
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,19 +61,59 @@ impl Drop for Progress {
 
 impl Sink for Progress {
     fn emit(&self, event: Event) {
+        match (&mut *self.view(), &event) {
+            (View::Live(live), Event::Note { text }) => live.bars.suspend(|| self.ui.note(text)),
+            (View::Plain(_), Event::Note { text }) => self.ui.note(text),
+            (View::Live(live), event) => live.tell(event),
+            (View::Plain(story), event) => {
+                for line in story.tell(self.started.elapsed(), event) {
+                    self.ui.line(&line);
+                }
+            }
+        }
+    }
+}
+
+impl Live {
+    fn new(ui: Ui) -> Self {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        Self { bars, lines: BTreeMap::new(), width: 0, colored: ui.colored() }
+    }
+
+    fn tell(&mut self, event: &Event) {
         match event {
-            Event::Started { contexts } => self.begin(&contexts),
-            Event::Step { context, what } => self.show(&context, &what, Tone::Plain, false),
+            Event::Started { contexts } => {
+                self.width = contexts.iter().map(String::len).max().unwrap_or(0);
+                for context in contexts {
+                    let line = spinner(&self.bars, context, self.width);
+                    self.lines.insert(context.clone(), line);
+                }
+            }
+            Event::Step { context, what } => self.show(context, what, Tone::Plain, None),
             Event::Waiting { context, what } => {
-                self.show(&context, &format!("still waiting: {what}"), Tone::Warning, false);
+                self.show(context, &format!("still waiting: {what}"), Tone::Warning, None);
             }
-            Event::Note { text } => self.note(&text),
-            Event::Finished { context, what } => self.show(&context, &what, Tone::Good, true),
+            Event::Note { .. } => {}
+            Event::Finished { context, what } => self.show(context, what, Tone::Good, Some("v")),
             Event::Failed { context, failure } => {
-                let own = format!("`{context}`: ");
-                let text = failure.message.strip_prefix(&own).unwrap_or(&failure.message);
-                self.show(&context, text, Tone::Bad, true);
+                self.show(context, failure.beside(context), Tone::Bad, Some("x"));
             }
+        }
+    }
+
+    /// Changes the line of a cluster; `mark` is how it ends.
+    fn show(&mut self, context: &str, text: &str, tone: Tone, mark: Option<&str>) {
+        let Self { bars, lines, width, colored } = self;
+        let line =
+            lines.entry(context.to_owned()).or_insert_with(|| spinner(bars, context, *width));
+        let text = one_line(text);
+        let text = if *colored { tone.paint(&text) } else { text };
+        match mark {
+            Some(mark) => {
+                line.set_style(style(mark));
+                line.finish_with_message(text);
+            }
+            None => line.set_message(text),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::table::table as lay_out;
+use super::table::{table as lay_out, width};
 use super::{Tone, count};
 use crate::engine::status::{
     ClusterState, ClusterStatus, Finding, Gateway, Level, LinkState, LinkStatus, MeshStatus, Trust,
@@ -17,15 +17,23 @@ const HEADINGS: [&str; 9] =
     ["CONTEXT", "CLUSTER", "NETWORK", "KUBERNETES", "ISTIO", "ISTIOD", "GATEWAY", "TRUST", "LINKS"];
 const WIDE_HEADINGS: [&str; 5] = ["SERVER", "UID", "ROOT", "CA ENDS", "ISTIOD PODS"];
 
-/// The screen; `wide` adds columns, and who reads whom.
-pub fn table(status: &MeshStatus, wide: bool) -> String {
-    let mut screen = headline(status);
-    screen.push('\n');
+/// The screen; `wide` adds columns, and who reads whom. Otherwise a terminal of `columns` gets a table
+/// that fits, if one can be had by telling once what is the same in all rows.
+pub fn table(status: &MeshStatus, wide: bool, columns: Option<usize>) -> String {
     let mut headings = HEADINGS.to_vec();
     if wide {
         headings.extend(WIDE_HEADINGS);
     }
-    screen += &lay_out(&headings, status.clusters.iter().map(|cluster| row(cluster, wide)));
+    let mut rows: Vec<_> = status.clusters.iter().map(|cluster| row(cluster, wide)).collect();
+    let mut screen = headline(status);
+    if let Some(columns) = columns.filter(|_| !wide) {
+        let shared = narrow(&mut headings, &mut rows, columns);
+        if !shared.is_empty() {
+            let _ = writeln!(screen, "all clusters: {}", shared.join(", "));
+        }
+    }
+    screen.push('\n');
+    screen += &lay_out(&headings, rows);
     if wide && !status.links.is_empty() {
         screen.push('\n');
         screen += &matrix(status);
@@ -95,6 +103,30 @@ fn headline(status: &MeshStatus) -> String {
     }
     let mesh = Tone::Strong.paint(&format!("MESH {}", status.mesh_id));
     format!("{mesh}  {verdict}{counts}\n{}\n", facts.join("; "))
+}
+
+/// Takes out columns that are the same in all rows, or as the context, until the table fits. Gives what
+/// they said.
+fn narrow(headings: &mut Vec<&str>, rows: &mut [Vec<String>], columns: usize) -> Vec<String> {
+    let mut shared = Vec::new();
+    for (heading, name) in [("CLUSTER", ""), ("KUBERNETES", "Kubernetes"), ("ISTIO", "Istio")] {
+        let Some(index) = headings.iter().position(|it| *it == heading) else { continue };
+        let same = match (name, rows.first()) {
+            (_, None) => false,
+            ("", Some(_)) => rows.iter().all(|row| row[index] == row[0]),
+            (_, Some(first)) => rows.iter().all(|row| row[index] == first[index]),
+        };
+        if same && width(headings, rows) > columns {
+            if !name.is_empty() {
+                shared.push(format!("{name} {}", rows[0][index]));
+            }
+            headings.remove(index);
+            for row in rows.iter_mut() {
+                row.remove(index);
+            }
+        }
+    }
+    shared
 }
 
 fn row(cluster: &ClusterStatus, wide: bool) -> Vec<String> {
@@ -309,7 +341,7 @@ mod tests {
     #[test]
     fn the_screen_has_a_verdict_a_row_a_cluster_and_what_is_wrong() {
         assert_eq!(
-            plain(&table(&status(), false)),
+            plain(&table(&status(), false, None)),
             "\
 MESH shop  DEGRADED: 1 problem
 2 clusters on 2 networks; 0 of 2 links up
@@ -326,8 +358,34 @@ problems:
     }
 
     #[test]
+    fn a_narrow_terminal_is_told_once_what_all_rows_say() {
+        let mut status = status();
+        status.clusters[1] = cluster("context-west", "network-west");
+        status.clusters.iter_mut().for_each(|one| one.cluster.clone_from(&one.context));
+        status.findings.clear();
+        let screen = |columns| plain(&table(&status, false, columns));
+        assert_eq!(
+            screen(Some(80)),
+            "\
+MESH shop  DEGRADED: 1 problem
+2 clusters on 2 networks; 0 of 2 links up
+all clusters: Kubernetes v1.36.3
+
+CONTEXT       NETWORK       ISTIO   ISTIOD  GATEWAY     TRUST    LINKS
+context-east  network-east  1.31.0  2/2     a.elb (+1)  ok 730d  0/1
+context-west  network-west  1.31.0  2/2     a.elb (+1)  ok 730d  0/1
+"
+        );
+        assert_eq!(screen(Some(200)), screen(None), "there is room for everything");
+        status.clusters[1].kubernetes = Some("v1.35.0".into());
+        status.clusters[1].cluster = "west".into();
+        let narrow = plain(&table(&status, false, Some(20)));
+        assert!(narrow.contains("CLUSTER") && narrow.contains("v1.35.0"), "{narrow}");
+    }
+
+    #[test]
     fn wide_tells_who_reads_whom() {
-        let screen = plain(&table(&status(), true));
+        let screen = plain(&table(&status(), true, Some(80)));
         assert!(screen.contains("istiod-a (1.31.0)"), "{screen}");
         assert!(
             screen.contains(

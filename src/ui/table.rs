@@ -16,3 +16,13 @@ pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> 
     let text = table.to_string();
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
+
+/// How many columns of a terminal such a table takes.
+pub(super) fn width(headings: &[&str], rows: &[Vec<String>]) -> usize {
+    let widest = |(index, heading): (usize, &&str)| {
+        let cells = rows.iter().filter_map(|row| row.get(index));
+        cells.map(|cell| cell.chars().count()).fold(heading.chars().count(), usize::max)
+    };
+    let cells: usize = headings.iter().enumerate().map(widest).sum();
+    cells + 2 * headings.len().saturating_sub(1)
+}

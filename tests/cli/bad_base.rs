@@ -125,7 +125,7 @@ fn an_operator_that_istioctl_rejects() {
     let run = sandbox.run(&["apply"]).expect(1);
     assert_snapshot!(run.told(), @r#"
 exit 1
-[seconds] context-east-1  reading what is there
+[seconds] reading what is there
 error: istioctl rejects the operator that base.yaml makes: could not unmarshal: error unmarshaling JSON: while decoding JSON: json: unknown field "profil" in base.yaml
 hint: mend base.yaml, or the overlay of the context
 hint: try it alone: `[dir]/bin/istioctl manifest generate -f [dir]/home/.config/multimesh/shop/base.yaml`

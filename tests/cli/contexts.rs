@@ -143,7 +143,7 @@ fn a_cluster_that_cannot_be_reached() {
     sandbox.good_istioctl();
     assert_snapshot!(sandbox.run(&["apply"]).told(), @r#"
 exit 1
-[seconds] east  reading what is there
+[seconds] reading what is there
 [seconds] east  the API server at https://127.0.0.1:9 refused the connection
 error: `east`: the API server at https://127.0.0.1:9 refused the connection
 hint: check that it is running: `kubectl --context east version`

@@ -61,7 +61,7 @@ fn nothing_is_sent_to_a_server_of_another_ca_unless_that_is_accepted() {
     let sandbox = applied_elsewhere(&url, &certificate());
     assert_snapshot!(refused(&sandbox, &["teardown", "--yes"]).expect(1).told(), @r#"
 exit 1
-[seconds] context-east-1  reading what is there
+[seconds] reading what is there
 error: `context-east-1` may not be the cluster that it was: its kubeconfig entry trusts another CA, so nothing was sent to it; at the last apply https://10.1.0.1:6443, UID 7c9e6679-7425, CA abababababababab+cdcdcdcdcdcdcdcd; now https://127.0.0.1:[port], UID not asked for, CA 4b7d477882db3edc
 hint: point the context to the right cluster in your kubeconfig
 hint: or, if its CA was rotated, accept the new one; another cluster is refused still, and told: `kubectl multimesh teardown --accept-identity context-east-1`

@@ -29,6 +29,7 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     assert_eq!(applied.stdout, "", "stdout is for data");
     let material = secrets::material(&dir, lab, &three);
     secrets::assert_absent(&material, &applied.stderr);
+    fits_a_log(&applied.stderr);
     check_permissions(&dir);
 
     requests_are_answered_from_everywhere(lab, &three);
@@ -44,6 +45,7 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     delete_echo(lab, &three);
     user.run(&["teardown"]).expect(64).says("--yes");
     let gone = user.run(&["teardown", "--yes", "-vvv"]).expect(0);
+    fits_a_log(&gone.stderr);
     secrets::assert_absent(&material, &(gone.stdout + &gone.stderr));
     for (cluster, before) in three.iter().zip(&before) {
         let end = Instant::now() + Duration::from_secs(60);
@@ -60,6 +62,13 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     }
     assert!(dir.join("certs/root-key.pem").is_file(), "local files stay");
     user.run(&["teardown", "--yes"]).expect(0);
+}
+
+/// What a run of three clusters tells is 30 lines at most, those of `-vvv` aside: they begin with a date.
+#[track_caller]
+fn fits_a_log(stderr: &str) {
+    let told: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("20")).collect();
+    assert!((5..=30).contains(&told.len()), "{} lines:\n{}", told.len(), told.join("\n"));
 }
 
 /// The last one leaves: what the others ask for is answered all the while, and in the end by them.
