@@ -77,11 +77,6 @@ impl Failure {
         self
     }
 
-    /// The message where the context stands beside it already.
-    pub fn beside(&self, context: &str) -> &str {
-        self.message.strip_prefix(&format!("`{context}`: ")).unwrap_or(&self.message)
-    }
-
     /// Several failures of one cluster as one; nothing when there are none.
     pub fn combine(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
         failures.into_iter().reduce(|mut all, next| {
@@ -108,6 +103,12 @@ impl Failure {
         self.hints.extend(hint);
         self
     }
+}
+
+/// A message about a context without the name that it begins with, for where that stands already.
+pub fn beside<'m>(message: &'m str, context: &str) -> &'m str {
+    let rest = message.strip_prefix('`').and_then(|rest| rest.strip_prefix(context));
+    rest.and_then(|rest| rest.strip_prefix("`: ")).unwrap_or(message)
 }
 
 impl fmt::Display for Failure {

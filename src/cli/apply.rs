@@ -8,11 +8,11 @@ use clap::Args;
 use super::Global;
 use super::wishes::WishArgs;
 use super::writing::{self, Writing};
-use crate::engine::apply::{Basis, Done, Outcome, Terms, carry_out, take_leases};
+use crate::engine::apply::{Done, Outcome, Terms, carry_out, take_leases};
 use crate::engine::check::check;
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
-use crate::engine::lease::Leases;
+use crate::engine::lease::{Basis, Leases};
 use crate::engine::leave::{Departure, Fate};
 use crate::engine::local::Local;
 use crate::engine::prepare::prepare;
@@ -93,8 +93,9 @@ pub(super) async fn run(
         }
     };
     let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &leases, &events).await?;
-    let report = if args.wait && outcome.members() > 0 {
-        Some(status::settled(&local, &options, &outcome, &events).await)
+    let done = outcome.done_members(&local);
+    let report = if args.wait && !done.is_empty() {
+        Some(status::settled(&local, &options, &done, &events).await)
     } else {
         None
     };

@@ -6,10 +6,9 @@ use clap::Args;
 
 use super::Global;
 use super::writing::{self, Writing};
-use crate::engine::apply::Basis;
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
-use crate::engine::lease::Leases;
+use crate::engine::lease::{Basis, Leases};
 use crate::engine::local::Local;
 use crate::engine::teardown::{self, Outcome, Survey};
 use crate::error::{Exit, Failure};

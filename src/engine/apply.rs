@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use super::connect::Reached;
 use super::countdown::Countdown;
 use super::event::{Event, Events};
-use super::lease::Leases;
+use super::lease::{Basis, Leases};
 use super::leave::{Departure, Fate, Leaver, Members};
 use super::links::Exchange;
-use super::local::{Local, Options};
+use super::local::{Local, Options, Site};
 pub use super::prepare::Wishes;
 use super::prepare::{Prepared, Work, settle, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
@@ -77,10 +77,16 @@ impl Outcome {
     }
 
     /// The connection to a member that is done.
-    pub(super) fn done_cluster(&self, context: &str) -> Option<&Cluster> {
+    fn done_cluster(&self, context: &str) -> Option<&Cluster> {
         let member = |result: &Result<Done, Failure>| matches!(result, Ok(Done::Member(_)));
         let done = self.clusters.iter().any(|(name, result)| name == context && member(result));
         self.connections.get(context).filter(|_| done)
+    }
+
+    /// The members that are done, with the connections to them.
+    pub fn done_members<'a>(&'a self, local: &'a Local) -> Vec<(&'a Site, &'a Cluster)> {
+        let done = |site: &'a Site| Some((site, self.done_cluster(site.context())?));
+        local.selected().filter_map(done).collect()
     }
 
     /// Whether something waits for nothing but the user's agreement.
@@ -91,26 +97,12 @@ impl Outcome {
         self.clusters.iter().any(|(_, result)| waits(result))
     }
 
-    /// How many members are done.
-    pub fn members(&self) -> usize {
-        self.clusters.iter().filter(|(_, result)| matches!(result, Ok(Done::Member(_)))).count()
-    }
-
     /// Whether everything was as it should be.
     pub fn is_unchanged(&self) -> bool {
         self.clusters
             .iter()
             .all(|(_, result)| matches!(result, Ok(Done::Member(written)) if written.is_nothing()))
     }
-}
-
-/// Whether what was prepared can be carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basis {
-    /// It is what is there.
-    Current,
-    /// Another run has written meanwhile: it has to be prepared again.
-    Old,
 }
 
 /// Takes the leases of the clusters that are going to be written to. Those whose lease another run

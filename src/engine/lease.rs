@@ -97,6 +97,15 @@ pub(super) struct ClusterLease<'a> {
     seen: &'a Observed,
 }
 
+/// Whether what was prepared can be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// It is what is there.
+    Current,
+    /// Another run has written meanwhile: it has to be prepared again.
+    Old,
+}
+
 /// What came of taking leases.
 #[derive(Default)]
 pub(super) struct Taken {

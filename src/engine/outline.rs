@@ -10,6 +10,7 @@ use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::local::{Local, Options, Site};
 use super::prepare::{Prepared, Wishes, Work};
+use crate::error::beside;
 use crate::kube::{Apply, Cluster, Error, ResourceId};
 use crate::plan::change::{Change, Verb};
 use crate::plan::object::Key;
@@ -139,7 +140,7 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
     let mut how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
     let mut result = cluster.apply(after, how).await;
     if let Err(error @ Error::Conflict { .. }) = &result {
-        object.refusal = Some(reason(cluster, error));
+        object.refusal = Some(beside(&error.to_string(), cluster.context()).to_owned());
         // What it would come to if the user insisted.
         how.force = true;
         result = cluster.apply(after, how).await;
@@ -148,14 +149,10 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
         Ok(result) if object.verb != Verb::Create => object.after = Some(Arc::new(result)),
         Ok(_)
         | Err(Error::NoNamespace { .. } | Error::UnknownKind { .. } | Error::Forbidden { .. }) => {}
-        Err(error) => object.refusal = Some(reason(cluster, &error)),
+        Err(error) => {
+            object.refusal = Some(beside(&error.to_string(), cluster.context()).to_owned())
+        }
     }
-}
-
-/// An error in a place that names the context already.
-fn reason(cluster: &Cluster, error: &Error) -> String {
-    let (text, own) = (error.to_string(), format!("`{}`: ", cluster.context()));
-    text.strip_prefix(&own).map_or(text.clone(), str::to_owned)
 }
 
 fn object_change(change: &Change) -> ObjectChange {

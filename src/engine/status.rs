@@ -14,7 +14,6 @@ use self::link::{Seen, pairs, word};
 pub(super) use self::look::ask_again;
 use self::look::{Look, Unseen};
 use self::token::Reviews;
-use super::apply::Outcome;
 use super::connect::{Unconnected, connect};
 use super::event::{Event, Events};
 use super::fleet;
@@ -78,13 +77,9 @@ pub async fn status(local: &Local, options: &Options, events: &Events) -> MeshSt
 pub async fn settled(
     local: &Local,
     options: &Options,
-    outcome: &Outcome,
+    done: &[(&Site, &Cluster)],
     events: &Events,
 ) -> MeshStatus {
-    let done: Vec<(&Site, &Cluster)> = local
-        .selected()
-        .filter_map(|site| Some((site, outcome.done_cluster(site.context())?)))
-        .collect();
     let sites: Vec<&Site> = done.iter().map(|(site, _)| *site).collect();
     let visits =
         done.iter().map(|(site, cluster)| visit(local, options, site, (*cluster).clone(), &sites));

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::story::Story;
 use super::{Tone, Ui, one_line};
 use crate::engine::event::{Event, Sink};
+use crate::error::beside;
 
 /// Shows events as they come.
 pub struct Progress {
@@ -96,7 +97,7 @@ impl Live {
             Event::Note { .. } => {}
             Event::Finished { context, what } => self.show(context, what, Tone::Good, Some("v")),
             Event::Failed { context, failure } => {
-                self.show(context, failure.beside(context), Tone::Bad, Some("x"));
+                self.show(context, beside(&failure.message, context), Tone::Bad, Some("x"));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::list::{NAMED, first};
 use super::{Tone, count, one_line};
 use crate::engine::event::Event;
+use crate::error::beside;
 
 /// When what is missing is told for the first time. From then on each time is twice as late as the
 /// one before, so that an hour of waiting is ten lines.
@@ -50,7 +51,7 @@ impl Story {
             Event::Note { .. } => Vec::new(),
             Event::Finished { context, what } => vec![self.end(&stamp, context, what, Tone::Good)],
             Event::Failed { context, failure } => {
-                vec![self.end(&stamp, context, failure.beside(context), Tone::Bad)]
+                vec![self.end(&stamp, context, beside(&failure.message, context), Tone::Bad)]
             }
         }
     }

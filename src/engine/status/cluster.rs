@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::link::is_fresh;
 use super::look::{GatewayLook, Look, Unseen};
 use super::model::{
     Check, ClusterState, ClusterStatus, Finding, Gateway, Istiod, Level, ReplicaStatus, Tally,
@@ -14,6 +13,7 @@ use super::trust::{self, Anchor};
 use crate::engine::local::{Local, Site};
 use crate::engine::policy::env;
 use crate::engine::wait::{pod_reason, rollout_missing};
+use crate::error::beside;
 use crate::istio::operator::GATEWAY;
 use crate::istio::version::{self, Version};
 use crate::kube::Error;
@@ -57,7 +57,7 @@ pub(super) fn cluster(
                     Check::Identity
                 }
             };
-            status.reason = Some(plain(site, &failure.message).to_owned());
+            status.reason = Some(beside(&failure.message, site.context()).to_owned());
             let (context, text) = (Some(site.context()), failure.message.clone());
             let mut finding = Finding::new(Level::Problem, check, context, text);
             finding.hints.clone_from(&failure.hints);
@@ -72,7 +72,7 @@ pub(super) fn cluster(
     status.istiod = judge.istiod_figures();
     status.gateway = look.gateway.as_ref().and_then(|gateway| judge.gateway_figures(gateway));
     judge.unread();
-    if is_fresh(look) {
+    if look.is_fresh() {
         status.state = ClusterState::NotApplied;
         return status;
     }
@@ -87,12 +87,6 @@ pub(super) fn cluster(
     status.trust = trust;
     findings.extend(finding);
     status
-}
-
-/// A message about a cluster without the context that it begins with.
-pub(super) fn plain<'m>(site: &Site, message: &'m str) -> &'m str {
-    let about = message.strip_prefix('`').and_then(|rest| rest.strip_prefix(site.context()));
-    about.and_then(|rest| rest.strip_prefix("`: ")).unwrap_or(message)
 }
 
 /// The versions of the control plane: what its replicas say, else its Deployments, which may be
@@ -155,7 +149,7 @@ impl Judge<'_> {
         let text = if forbidden.len() == self.look.unread.len() {
             format!("the user of this context may not {}", forbidden.join(", "))
         } else {
-            plain(self.site, &first.to_string()).to_owned()
+            beside(&first.to_string(), self.site.context()).to_owned()
         };
         let context = Some(self.site.context());
         let text = format!("`{}`: {text}", self.site.context());

@@ -1,11 +1,10 @@
 //! The links: whether each cluster reads each other one.
 
-use super::cluster::plain;
 use super::look::{Look, Unseen};
 use super::model::{Check, Finding, Level, LinkState, LinkStatus, TokenState};
 use super::token::{self, Held, Review, Reviews};
 use crate::engine::local::Site;
-use crate::error::Failure;
+use crate::error::{Failure, beside};
 use crate::istio::istiod::SyncStatus;
 
 /// A cluster with what was seen of it.
@@ -18,11 +17,6 @@ pub(super) fn pairs<'a>(seen: &'a [Seen<'a>]) -> impl Iterator<Item = (Seen<'a>,
         let others = joined.clone().filter(move |to| to.0.context() != from.0.context());
         others.map(move |to| (from, to))
     })
-}
-
-/// Whether a cluster that answered was never applied.
-pub(super) fn is_fresh(look: &Look) -> bool {
-    matches!(look.parent, Some(None))
 }
 
 /// The word of a cluster's istiod on another one, the worst of its ready replicas; `None` where
@@ -107,14 +101,14 @@ pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, V
                 token: TokenState::Unchecked,
             };
             let reader = match reader {
-                Ok(look) if !is_fresh(look) => look,
+                Ok(look) if !look.is_fresh() => look,
                 Ok(_) => return down(link, format!("`{}` is not in the mesh yet", from.context())),
                 Err(_) => {
                     link.reason = Some(format!("`{}` could not be asked", from.context()));
                     return link;
                 }
             };
-            if target.as_ref().is_ok_and(is_fresh) {
+            if target.as_ref().is_ok_and(Look::is_fresh) {
                 return down(link, format!("`{}` is not in the mesh yet", to.context()));
             }
             link.istiod = word(reader, to.cluster.as_ref());
@@ -251,7 +245,7 @@ fn unchecked(to: &Site, why: &Failure) -> Finding {
     let text = format!(
         "`{}`: whether it accepts the tokens of its peers is not known: {}",
         to.context(),
-        plain(to, &why.message)
+        beside(&why.message, to.context())
     );
     let mut finding = Finding::new(Level::Note, Check::Token, Some(to.context()), text);
     finding.hints.clone_from(&why.hints);
@@ -262,7 +256,7 @@ fn not_asked(from: &Site, why: &Failure) -> Finding {
     let text = format!(
         "`{}`: its istiod could not be asked for its links: {}",
         from.context(),
-        plain(from, &why.message)
+        beside(&why.message, from.context())
     );
     let mut finding = Finding::new(Level::Problem, Check::Istiod, Some(from.context()), text);
     finding.hints.clone_from(&why.hints);

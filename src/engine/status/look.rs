@@ -46,6 +46,13 @@ pub(super) struct Look {
     pub unread: Vec<Error>,
 }
 
+impl Look {
+    /// Whether the cluster was never applied.
+    pub(super) fn is_fresh(&self) -> bool {
+        matches!(self.parent, Some(None))
+    }
+}
+
 /// Why there is no look at a cluster.
 #[derive(Clone)]
 pub(super) enum Unseen {
