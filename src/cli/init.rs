@@ -84,14 +84,11 @@ fn about(content: Content, made: bool, outcome: &Outcome) -> String {
         Content::RootCertificate => {
             let root = &outcome.root.certificate;
             let end = root.not_after.strftime("%Y-%m-%d");
-            format!("root CA `{}`, valid until {end}", root.subject)
+            format!("root CA `{}`, until {end}", root.subject)
         }
         Content::Base => "what istioctl installs in every cluster".to_owned(),
         Content::Topology if made && outcome.proposed > 0 => {
-            format!(
-                "the clusters: {} of your kubeconfig, commented out",
-                count(outcome.proposed, "context")
-            )
+            format!("{} of your kubeconfig, commented out", count(outcome.proposed, "context"))
         }
         Content::Topology => "the clusters".to_owned(),
     }

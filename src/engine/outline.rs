@@ -150,7 +150,7 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
         Ok(_)
         | Err(Error::NoNamespace { .. } | Error::UnknownKind { .. } | Error::Forbidden { .. }) => {}
         Err(error) => {
-            object.refusal = Some(beside(&error.to_string(), cluster.context()).to_owned())
+            object.refusal = Some(beside(&error.to_string(), cluster.context()).to_owned());
         }
     }
 }

@@ -68,12 +68,12 @@ impl Story {
         for (context, what) in &self.missing {
             waits.entry(what).or_default().push(context.clone());
         }
-        let wait = |(what, contexts): (&str, Vec<String>)| match contexts.as_slice() {
-            [context] => format!("still waiting: {context}: {what}"),
-            _ => {
-                let clusters = count(contexts.len(), "cluster");
-                format!("still waiting: {clusters} ({}): {what}", first(contexts, NAMED).join(" "))
-            }
+        let wait = |(what, contexts): (&str, Vec<String>)| {
+            let clusters = match contexts.len() {
+                1 => contexts.concat(),
+                n => format!("{} ({})", count(n, "cluster"), first(contexts, NAMED).join(" ")),
+            };
+            format!("still waiting: {clusters}: {what}")
         };
         waits.into_iter().map(wait).collect()
     }

@@ -17,9 +17,9 @@ fn a_new_mesh_has_all_its_files_and_they_are_private() {
 exit 0
 mesh shop in [dir]/home/.config/multimesh/shop
   created  certs/root-key.pem   private key of the root CA
-  created  certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, valid until [date]
+  created  certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, until [date]
   created  base.yaml            what istioctl installs in every cluster
-  created  topology.yaml        the clusters: 3 contexts of your kubeconfig, commented out
+  created  topology.yaml        3 contexts of your kubeconfig, commented out
 keep [dir]/home/.config/multimesh/shop/certs/root-key.pem safe and back it up: who has it can join the mesh, and without it no cluster can be added
 next: edit [dir]/home/.config/multimesh/shop/topology.yaml, then run `kubectl multimesh apply`
 "#);
@@ -50,7 +50,7 @@ fn again_it_changes_nothing_and_says_so() {
 exit 0
 mesh shop in [dir]/home/.config/multimesh/shop: everything is there, nothing was changed
   kept     certs/root-key.pem   private key of the root CA
-  kept     certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, valid until [date]
+  kept     certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, until [date]
   kept     base.yaml            what istioctl installs in every cluster
   kept     topology.yaml        the clusters
 next: edit [dir]/home/.config/multimesh/shop/topology.yaml, then run `kubectl multimesh apply`
@@ -119,7 +119,7 @@ exit 0
 note: there is no kubeconfig; topology.yaml has an example in place of your contexts
 mesh mymeshname in [dir]/home/work dir
   created  certs/root-key.pem   private key of the root CA
-  created  certs/root-cert.pem  root CA `O=Example Ltd, CN=Root CA`, valid until [date]
+  created  certs/root-cert.pem  root CA `O=Example Ltd, CN=Root CA`, until [date]
   created  base.yaml            what istioctl installs in every cluster
   created  topology.yaml        the clusters
 keep [dir]/home/work dir/certs/root-key.pem safe and back it up: who has it can join the mesh, and without it no cluster can be added
@@ -153,7 +153,7 @@ fn a_topology_kept_elsewhere_is_used_or_written_there() {
 exit 0
 mesh shop in [dir]/home/.config/multimesh/shop
   created  certs/root-key.pem   private key of the root CA
-  created  certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, valid until [date]
+  created  certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, until [date]
   created  base.yaml            what istioctl installs in every cluster
   kept     git/shop.yaml        the clusters
 keep [dir]/home/.config/multimesh/shop/certs/root-key.pem safe and back it up: who has it can join the mesh, and without it no cluster can be added
@@ -182,7 +182,7 @@ fn what_the_user_wrote_is_kept_and_what_is_missing_is_made() {
 exit 0
 mesh shop in [dir]/home/.config/multimesh/shop
   kept     certs/root-key.pem   private key of the root CA
-  kept     certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, valid until [date]
+  kept     certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, until [date]
   created  base.yaml            what istioctl installs in every cluster
   kept     topology.yaml        the clusters
 next: edit [dir]/home/.config/multimesh/shop/topology.yaml, then run `kubectl multimesh apply`
@@ -338,7 +338,7 @@ exit 0
 note: there is no kubeconfig; topology.yaml has an example in place of your contexts
 mesh shop in [dir]/home/.config/multimesh/shop
   created  certs/root-key.pem   private key of the root CA
-  created  certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, valid until [date]
+  created  certs/root-cert.pem  root CA `O=Istio, CN=Root CA`, until [date]
   created  base.yaml            what istioctl installs in every cluster
   created  topology.yaml        the clusters
 keep [dir]/home/.config/multimesh/shop/certs/root-key.pem safe and back it up: who has it can join the mesh, and without it no cluster can be added
