@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::kube::Client;
 use http::Method;
 use k8s_openapi::apimachinery::pkg::version::Info;
 use serde_json::Value;
@@ -14,6 +13,7 @@ use tokio::sync::{OnceCell, RwLock, Semaphore};
 use super::connect::Recipe;
 use super::credential::Credential;
 use super::error::{Call, Error};
+use super::line::Line;
 use super::resources::{Discovered, ResourceId};
 use super::transport::Ask;
 
@@ -40,7 +40,7 @@ const READS: usize = 8;
 
 /// The client in use and the plugin's credential that it was built with.
 struct Live {
-    client: Client,
+    line: Line,
     credential: Option<Arc<Credential>>,
 }
 
@@ -71,13 +71,13 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(recipe: Recipe, client: Client, credential: Option<Arc<Credential>>) -> Self {
+    pub(super) fn new(recipe: Recipe, line: Line, credential: Option<Arc<Credential>>) -> Self {
         let deadline = recipe.options.deadline.max(recipe.options.request_timeout);
         Self {
             deadline,
             inner: Arc::new(Inner {
                 recipe,
-                live: RwLock::new(Live { client, credential }),
+                live: RwLock::new(Live { line, credential }),
                 answered: AtomicBool::new(false),
                 discovered: Discovered::default(),
                 uid: OnceCell::new(),
@@ -246,17 +246,17 @@ impl Cluster {
     }
 
     /// The client, with a credential that has not expired.
-    pub(super) async fn client(&self) -> Result<(Client, Option<Arc<Credential>>), Error> {
+    pub(super) async fn line(&self) -> Result<(Line, Option<Arc<Credential>>), Error> {
         let expired = {
             let live = self.inner.live.read().await;
             match &live.credential {
                 Some(credential) if credential.is_expired() => Arc::clone(credential),
-                credential => return Ok((live.client.clone(), credential.clone())),
+                credential => return Ok((live.line.clone(), credential.clone())),
             }
         };
         self.renew(Some(&expired)).await?;
         let live = self.inner.live.read().await;
-        Ok((live.client.clone(), live.credential.clone()))
+        Ok((live.line.clone(), live.credential.clone()))
     }
 
     /// Replaces the client unless another task has done so since `refused` was in use.
@@ -270,7 +270,7 @@ impl Cluster {
             return Ok(());
         }
         let credential = self.inner.recipe.credential(refused).await?;
-        live.client = self.inner.recipe.build(credential.as_deref()).await?;
+        live.line = self.inner.recipe.build(credential.as_deref()).await?;
         live.credential = credential;
         Ok(())
     }

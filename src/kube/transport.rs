@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use ::kube::Client;
 use ::kube::client::Body;
 use futures::future::BoxFuture;
 use http::{Method, Request};
@@ -11,6 +10,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::cluster::Cluster;
 use super::error::{Call, Contact, Error, Fault, StatusAnswer, refusal};
+use super::line::Line;
 use super::retry::{self, Situation};
 
 /// A request.
@@ -59,10 +59,10 @@ impl Ask {
             .map_err(|_| Fault::Garbled("its path cannot be requested".to_owned()))
     }
 
-    async fn send(&self, client: &Client, connect_timeout: Duration) -> Result<Vec<u8>, Fault> {
+    async fn send(&self, line: &Line, connect_timeout: Duration) -> Result<Vec<u8>, Fault> {
         let fault = |error| Fault::of(error, connect_timeout);
         let started = Instant::now();
-        let answer = client.send(self.request()?).await;
+        let answer = line.send(self.request()?).await;
         let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         let bytes = match answer {
             Ok(answer) => {
@@ -106,8 +106,8 @@ impl Cluster {
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
         let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(terms, |client| {
-            Box::pin(async move { ask.send(&client, connect_timeout).await })
+        self.repeat(terms, |line| {
+            Box::pin(async move { ask.send(&line, connect_timeout).await })
         })
         .await
     }
@@ -116,9 +116,9 @@ impl Cluster {
     pub(super) async fn ask_json(&self, ask: &Ask) -> Result<Value, Error> {
         let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(terms, |client| {
+        self.repeat(terms, |line| {
             Box::pin(async move {
-                let bytes = ask.send(&client, connect_timeout).await?;
+                let bytes = ask.send(&line, connect_timeout).await?;
                 serde_json::from_slice(&bytes)
                     .map_err(|_| Fault::Garbled("it is not JSON".to_owned()))
             })
@@ -147,7 +147,7 @@ impl Cluster {
     pub(super) async fn repeat<'a, T>(
         &self,
         terms: Terms,
-        attempt: impl Fn(Client) -> BoxFuture<'a, Result<T, Fault>> + Send,
+        attempt: impl Fn(Line) -> BoxFuture<'a, Result<T, Fault>> + Send,
     ) -> Result<T, Error> {
         let started = Instant::now();
         let mut deadline = started + self.deadline();
@@ -156,9 +156,9 @@ impl Cluster {
         let mut renewed = false;
         let mut told = None;
         loop {
-            let (client, credential) = self.client().await?;
+            let (line, credential) = self.line().await?;
             let limit = self.limit(&terms, deadline);
-            let result = tokio::time::timeout(limit, attempt(client)).await;
+            let result = tokio::time::timeout(limit, attempt(line)).await;
             let fault = match result.unwrap_or(Err(Fault::Slow)) {
                 Ok(value) => {
                     self.mark_answered();
