@@ -18,8 +18,8 @@ use super::resources::{Discovered, ResourceId};
 use super::transport::Ask;
 
 /// A cluster that can be talked to. Cheap to clone; clones share connections, credentials and what
-/// is known of the cluster. The API server is spoken to over HTTP/1.1: calls that run at the same
-/// time each have a connection, and connections are kept for later calls.
+/// is known of the cluster. Over HTTP/2 all calls share one connection; where the server speaks only
+/// HTTP/1.1, each of those that run at the same time has one, kept for later calls.
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
@@ -30,13 +30,16 @@ struct Inner {
     recipe: Recipe,
     live: RwLock<Live>,
     answered: AtomicBool,
+    shared: AtomicBool,
     discovered: Discovered,
     uid: OnceCell<String>,
     reads: Semaphore,
 }
 
-/// How many reads of one API server are under way at once.
+/// How many reads of one API server are under way at once, each over a connection of its own.
 const READS: usize = 8;
+/// How many where they share one.
+const SHARED_READS: usize = 32;
 
 /// The client in use and the plugin's credential that it was built with.
 struct Live {
@@ -79,6 +82,7 @@ impl Cluster {
                 recipe,
                 live: RwLock::new(Live { line, credential }),
                 answered: AtomicBool::new(false),
+                shared: AtomicBool::new(false),
                 discovered: Discovered::default(),
                 uid: OnceCell::new(),
                 reads: Semaphore::new(READS),
@@ -231,8 +235,12 @@ impl Cluster {
         self.inner.answered.load(Ordering::Relaxed)
     }
 
-    pub(super) fn mark_answered(&self) {
+    /// Notes that the API server has answered, and over what.
+    pub(super) fn mark_answered(&self, line: &Line) {
         self.inner.answered.store(true, Ordering::Relaxed);
+        if line.is_shared() && !self.inner.shared.swap(true, Ordering::Relaxed) {
+            self.inner.reads.add_permits(SHARED_READS - READS);
+        }
     }
 
     pub(super) fn call(&self, verb: &'static str, object: String) -> Call {

@@ -192,7 +192,8 @@ impl Recipe {
             credential.fill(&mut config.auth_info);
         }
         let limit = self.options.connect_timeout;
-        let built = tokio::task::spawn_blocking(move || Line::new(&config));
+        let attempt = self.options.request_timeout;
+        let built = tokio::task::spawn_blocking(move || Line::new(&config, attempt));
         match tokio::time::timeout(limit, built).await {
             Ok(Ok(Ok(line))) => Ok(line),
             Ok(Ok(Err(error))) => Err(invalid(build_error(&error))),

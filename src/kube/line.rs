@@ -11,7 +11,7 @@ use ::kube::{Client, Config, Error};
 use base64::Engine as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderValue, Request, Response, Uri, Version, header};
 use hyper_rustls::{
     DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream,
     ResolveServerName,
@@ -28,11 +28,6 @@ use tower_http::decompression::DecompressionLayer;
 
 /// How long requests wait for the first one, so as to go where it goes.
 const HEAD_START: Duration = Duration::from_secs(2);
-/// A connection with open requests on which nothing came for so long is asked for a sign of life.
-const SILENCE: Duration = Duration::from_secs(4);
-/// Without one for so long it is given up, and its requests may go over another one: within the 15
-/// seconds of an attempt.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(6);
 
 /// A client of one API server with one credential. Clones share connections.
 #[derive(Clone)]
@@ -47,6 +42,8 @@ pub(super) struct Line {
 struct Gate {
     open: AtomicBool,
     first: Mutex<()>,
+    /// Whether the last answer came over HTTP/2.
+    shared: AtomicBool,
 }
 
 impl Gate {
@@ -61,15 +58,17 @@ impl Gate {
 }
 
 impl Line {
-    /// Reads the files of credentials and certificates that `config` names; connects nowhere yet.
+    /// Reads the files of credentials and certificates that `config` names; connects nowhere yet. A
+    /// connection that died unseen is given up within an attempt, which may take so long, so that
+    /// the next one goes over another.
     ///
     /// # Errors
     /// Credentials, certificates and names that cannot be used.
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, attempt: Duration) -> Result<Self, Error> {
         let mut tls = config.rustls_client_config()?;
-        let upgradable = connections(config, tls.clone())?;
+        let upgradable = connections(config, tls.clone(), attempt)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let shared = connections(config, tls)?;
+        let shared = connections(config, tls, attempt)?;
         // A stream to a container starts as a request of HTTP/1.1.
         let choose = service_fn(move |request: Request<Body>| {
             let upgrade = request.headers().contains_key(header::UPGRADE);
@@ -90,7 +89,15 @@ impl Line {
         let _first = self.gate.pass().await;
         let answer = self.client.send(request).await;
         self.gate.open.store(answer.is_ok(), Ordering::Relaxed);
+        if let Ok(answer) = &answer {
+            self.gate.shared.store(answer.version() == Version::HTTP_2, Ordering::Relaxed);
+        }
         answer
+    }
+
+    /// Whether requests share a connection; not known before the first answer.
+    pub(super) fn is_shared(&self) -> bool {
+        self.gate.shared.load(Ordering::Relaxed)
     }
 
     /// For what opens streams.
@@ -105,6 +112,7 @@ type Answer = BoxFuture<'static, Result<Response<hyper::body::Incoming>, BoxErro
 fn connections(
     config: &Config,
     tls: rustls::ClientConfig,
+    attempt: Duration,
 ) -> Result<impl Fn(Request<Body>) -> Answer + Clone + use<>, Error> {
     use ::kube::client::RustlsTlsError as Tls;
     let name: Arc<dyn ResolveServerName + Send + Sync> = match config.tls_server_name.clone() {
@@ -122,8 +130,9 @@ fn connections(
     });
     let client = Connections::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .http2_keep_alive_interval(SILENCE)
-        .http2_keep_alive_timeout(SIGN_OF_LIFE)
+        // Where nothing comes for the first time, the server has the second to answer a ping.
+        .http2_keep_alive_interval(attempt / 4)
+        .http2_keep_alive_timeout(attempt / 2)
         .build(bounded);
     Ok(move |request| client.request(request).map(|answer| answer.map_err(BoxError::from)).boxed())
 }

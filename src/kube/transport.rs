@@ -126,9 +126,9 @@ impl Cluster {
         .await
     }
 
-    /// Waits for a turn to read. Requests at the same time are connections of their own, and to open
-    /// one costs more than most answers; so reads wait for those that are open. Writes do not: what
-    /// is on its way for long must not hold up what keeps a lease.
+    /// Waits for a turn to read. Over HTTP/1.1, requests at the same time are connections of their
+    /// own, and to open one costs more than most answers; so reads wait for those that are open.
+    /// Writes do not: what is on its way for long must not hold up what keeps a lease.
     async fn turn(&self, ask: &Ask) -> (Option<SemaphorePermit<'_>>, Terms) {
         let asked = Instant::now();
         let turn = if ask.method == Method::GET { self.reads().acquire().await.ok() } else { None };
@@ -158,17 +158,17 @@ impl Cluster {
         loop {
             let (line, credential) = self.line().await?;
             let limit = self.limit(&terms, deadline);
-            let result = tokio::time::timeout(limit, attempt(line)).await;
+            let result = tokio::time::timeout(limit, attempt(line.clone())).await;
             let fault = match result.unwrap_or(Err(Fault::Slow)) {
                 Ok(value) => {
-                    self.mark_answered();
+                    self.mark_answered(&line);
                     return Ok(value);
                 }
                 Err(fault) => fault,
             };
             attempts += 1;
             if let Fault::Status(answer) = &fault {
-                self.mark_answered();
+                self.mark_answered(&line);
                 if answer.code == 401 && !renewed && credential.is_some() {
                     renewed = true;
                     // A plugin may ask the user: that time does not count.
