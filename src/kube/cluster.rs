@@ -208,7 +208,7 @@ impl Cluster {
         let mut ask = Ask::get("get", path.to_owned(), path.to_owned());
         ask.accept = "*/*";
         let bytes = self.ask(&ask).await?;
-        String::from_utf8(bytes).map_err(|_| Error::Garbled {
+        String::from_utf8(bytes.into()).map_err(|_| Error::Garbled {
             call: Box::new(self.call("get", path.to_owned())),
             reason: "it is not text".to_owned(),
         })

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ::kube::client::Body;
 use futures::future::BoxFuture;
 use http::{Method, Request};
+use hyper::body::Bytes;
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
@@ -59,7 +60,7 @@ impl Ask {
             .map_err(|_| Fault::Garbled("its path cannot be requested".to_owned()))
     }
 
-    async fn send(&self, line: &Line, connect_timeout: Duration) -> Result<Vec<u8>, Fault> {
+    async fn send(&self, line: &Line, connect_timeout: Duration) -> Result<Bytes, Fault> {
         let fault = |error| Fault::of(error, connect_timeout);
         let started = Instant::now();
         let answer = line.send(self.request()?).await;
@@ -74,7 +75,7 @@ impl Ask {
                     let answer = StatusAnswer::new(status, delay.as_deref(), &bytes);
                     Err(Fault::Status(Box::new(answer)))
                 } else {
-                    bytes.map(|bytes| bytes.to_vec())
+                    bytes
                 }
             }
             Err(error) => Err(fault(error)),
@@ -103,7 +104,7 @@ pub(super) struct Terms {
 
 impl Cluster {
     /// Sends a request and reads the answer as text or bytes.
-    pub(super) async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Bytes, Error> {
         let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
         self.repeat(terms, |line| {
