@@ -3,7 +3,7 @@
 use futures::StreamExt as _;
 use futures::stream;
 
-/// How many requests to one API server are under way at once; each is a connection of its own.
+/// How many requests of one kind to one API server are under way at once.
 pub(super) const REQUESTS: usize = 8;
 
 /// Runs the futures, at most `limit` of them at once; results come in the order of the input.

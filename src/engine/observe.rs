@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::fleet::{self, REQUESTS};
+use super::fleet;
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, Error, ResourceId};
 use crate::plan::lease;
@@ -123,7 +123,7 @@ pub(super) async fn members(
             }
         })
         .collect();
-    let lists = fleet::try_all(REQUESTS, lists).await?;
+    let lists = fleet::try_all(kinds.len(), lists).await?;
     Ok(lists.into_iter().flatten().map(|object| (Key::of(&object), object)).collect())
 }
 

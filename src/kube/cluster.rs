@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::kube::Client;
 use http::Method;
 use k8s_openapi::apimachinery::pkg::version::Info;
 use serde_json::Value;
@@ -14,12 +13,13 @@ use tokio::sync::{OnceCell, RwLock, Semaphore};
 use super::connect::Recipe;
 use super::credential::Credential;
 use super::error::{Call, Error};
+use super::line::Line;
 use super::resources::{Discovered, ResourceId};
 use super::transport::Ask;
 
 /// A cluster that can be talked to. Cheap to clone; clones share connections, credentials and what
-/// is known of the cluster. The API server is spoken to over HTTP/1.1: calls that run at the same
-/// time each have a connection, and connections are kept for later calls.
+/// is known of the cluster. Over HTTP/2 all calls share one connection; where the server speaks only
+/// HTTP/1.1, each of those that run at the same time has one, kept for later calls.
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
@@ -30,17 +30,20 @@ struct Inner {
     recipe: Recipe,
     live: RwLock<Live>,
     answered: AtomicBool,
+    shared: AtomicBool,
     discovered: Discovered,
     uid: OnceCell<String>,
     reads: Semaphore,
 }
 
-/// How many reads of one API server are under way at once.
+/// How many reads of one API server are under way at once, each over a connection of its own.
 const READS: usize = 8;
+/// How many where they share one.
+const SHARED_READS: usize = 32;
 
 /// The client in use and the plugin's credential that it was built with.
 struct Live {
-    client: Client,
+    line: Line,
     credential: Option<Arc<Credential>>,
 }
 
@@ -71,14 +74,15 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(recipe: Recipe, client: Client, credential: Option<Arc<Credential>>) -> Self {
+    pub(super) fn new(recipe: Recipe, line: Line, credential: Option<Arc<Credential>>) -> Self {
         let deadline = recipe.options.deadline.max(recipe.options.request_timeout);
         Self {
             deadline,
             inner: Arc::new(Inner {
                 recipe,
-                live: RwLock::new(Live { client, credential }),
+                live: RwLock::new(Live { line, credential }),
                 answered: AtomicBool::new(false),
+                shared: AtomicBool::new(false),
                 discovered: Discovered::default(),
                 uid: OnceCell::new(),
                 reads: Semaphore::new(READS),
@@ -204,7 +208,7 @@ impl Cluster {
         let mut ask = Ask::get("get", path.to_owned(), path.to_owned());
         ask.accept = "*/*";
         let bytes = self.ask(&ask).await?;
-        String::from_utf8(bytes).map_err(|_| Error::Garbled {
+        String::from_utf8(bytes.into()).map_err(|_| Error::Garbled {
             call: Box::new(self.call("get", path.to_owned())),
             reason: "it is not text".to_owned(),
         })
@@ -231,8 +235,12 @@ impl Cluster {
         self.inner.answered.load(Ordering::Relaxed)
     }
 
-    pub(super) fn mark_answered(&self) {
+    /// Notes that the API server has answered, and over what.
+    pub(super) fn mark_answered(&self, line: &Line) {
         self.inner.answered.store(true, Ordering::Relaxed);
+        if line.is_shared() && !self.inner.shared.swap(true, Ordering::Relaxed) {
+            self.inner.reads.add_permits(SHARED_READS - READS);
+        }
     }
 
     pub(super) fn call(&self, verb: &'static str, object: String) -> Call {
@@ -246,17 +254,17 @@ impl Cluster {
     }
 
     /// The client, with a credential that has not expired.
-    pub(super) async fn client(&self) -> Result<(Client, Option<Arc<Credential>>), Error> {
+    pub(super) async fn line(&self) -> Result<(Line, Option<Arc<Credential>>), Error> {
         let expired = {
             let live = self.inner.live.read().await;
             match &live.credential {
                 Some(credential) if credential.is_expired() => Arc::clone(credential),
-                credential => return Ok((live.client.clone(), credential.clone())),
+                credential => return Ok((live.line.clone(), credential.clone())),
             }
         };
         self.renew(Some(&expired)).await?;
         let live = self.inner.live.read().await;
-        Ok((live.client.clone(), live.credential.clone()))
+        Ok((live.line.clone(), live.credential.clone()))
     }
 
     /// Replaces the client unless another task has done so since `refused` was in use.
@@ -270,7 +278,7 @@ impl Cluster {
             return Ok(());
         }
         let credential = self.inner.recipe.credential(refused).await?;
-        live.client = self.inner.recipe.build(credential.as_deref()).await?;
+        live.line = self.inner.recipe.build(credential.as_deref()).await?;
         live.credential = credential;
         Ok(())
     }

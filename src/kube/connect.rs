@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::kube::{Client, Config};
+use ::kube::Config;
 use base64::Engine as _;
 use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::CertificateDer;
@@ -15,6 +15,7 @@ use super::cluster::Cluster;
 use super::credential::{Credential, Credentials, Plugin, Rules};
 use super::error::{Error, build_error};
 use super::kubeconfig::{ContextEntry, Kubeconfig, Parts};
+use super::line::Line;
 use super::proxy::{self, ProxyVariables};
 use crate::files;
 use crate::hex::hex;
@@ -63,8 +64,8 @@ impl Kubeconfig {
     pub async fn connect(&self, context: &str, options: &ConnectOptions) -> Result<Cluster, Error> {
         let recipe = Recipe::of(self, context, options)?;
         let credential = recipe.credential(None).await?;
-        let client = recipe.build(credential.as_deref()).await?;
-        Ok(Cluster::new(recipe, client, credential))
+        let line = recipe.build(credential.as_deref()).await?;
+        Ok(Cluster::new(recipe, line, credential))
     }
 
     /// The SHA-256 fingerprints, in hexadecimal and sorted, of the CA certificates that the cluster
@@ -180,7 +181,7 @@ impl Recipe {
     }
 
     /// Builds a client. Files of credentials are read here, and not on the threads of the runtime.
-    pub(super) async fn build(&self, credential: Option<&Credential>) -> Result<Client, Error> {
+    pub(super) async fn build(&self, credential: Option<&Credential>) -> Result<Line, Error> {
         let invalid = |reason: String| Error::InvalidCredential {
             context: self.entry.name.clone(),
             user: self.entry.user.clone(),
@@ -191,9 +192,10 @@ impl Recipe {
             credential.fill(&mut config.auth_info);
         }
         let limit = self.options.connect_timeout;
-        let built = tokio::task::spawn_blocking(move || Client::try_from(config));
+        let attempt = self.options.request_timeout;
+        let built = tokio::task::spawn_blocking(move || Line::new(&config, attempt));
         match tokio::time::timeout(limit, built).await {
-            Ok(Ok(Ok(client))) => Ok(client),
+            Ok(Ok(Ok(line))) => Ok(line),
             Ok(Ok(Err(error))) => Err(invalid(build_error(&error))),
             Ok(Err(_)) => Err(invalid("reading them failed".to_owned())),
             Err(_) => Err(invalid(format!("reading their files takes over {} s", limit.as_secs()))),

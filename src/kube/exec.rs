@@ -43,9 +43,9 @@ impl Cluster {
         };
         let connect_timeout = self.recipe().options.connect_timeout;
         let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
-        self.repeat(terms, |client| {
+        self.repeat(terms, |line| {
             let command = command.clone();
-            Box::pin(run(client, namespace, pod, container, command, connect_timeout))
+            Box::pin(run(line.client(), namespace, pod, container, command, connect_timeout))
         })
         .await
     }

@@ -15,6 +15,7 @@ pub mod error;
 mod exec;
 mod inventory;
 pub mod kubeconfig;
+mod line;
 mod objects;
 mod proxy;
 pub mod resources;

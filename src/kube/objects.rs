@@ -12,6 +12,13 @@ use super::transport::Ask;
 /// Objects in one answer to a list; longer lists come in pages.
 const PAGE: usize = 500;
 
+/// Asks for the metadata of an object alone.
+const METADATA: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+/// Asks for the metadata of the objects of a list.
+const METADATA_OF_ALL: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
 /// How to apply an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Apply {
@@ -79,13 +86,11 @@ impl Cluster {
         namespace: Option<&str>,
         label_selector: Option<&str>,
     ) -> Result<Vec<Value>, Error> {
-        const METADATA: &str =
-            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
-        self.pages(api_version, kind, namespace, label_selector, METADATA).await
+        self.pages(api_version, kind, namespace, label_selector, METADATA_OF_ALL).await
     }
 
     /// Server-side apply as [`FIELD_MANAGER`]; unknown fields are errors. Returns the object as it
-    /// is now or, in a dry run, as it would be.
+    /// would be in a dry run, else its metadata: all of a definition comes to megabytes.
     ///
     /// # Errors
     /// [`Error::Conflict`] lists fields that others own; [`Error::NoNamespace`] and
@@ -112,6 +117,9 @@ impl Cluster {
         let mut ask = Ask::get("apply", id.to_string(), self.path(&id, &resource)? + &query);
         ask.kind = Some((id.api_version, id.kind));
         ask.method = Method::PATCH;
+        if !how.dry_run {
+            ask.accept = METADATA;
+        }
         ask.content_type = "application/apply-patch+yaml";
         ask.body = body.into_bytes();
         self.ask_json(&ask).await

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use ::kube::Client;
 use ::kube::client::Body;
 use futures::future::BoxFuture;
 use http::{Method, Request};
+use hyper::body::Bytes;
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
 use super::cluster::Cluster;
 use super::error::{Call, Contact, Error, Fault, StatusAnswer, refusal};
+use super::line::Line;
 use super::retry::{self, Situation};
 
 /// A request.
@@ -59,10 +60,10 @@ impl Ask {
             .map_err(|_| Fault::Garbled("its path cannot be requested".to_owned()))
     }
 
-    async fn send(&self, client: &Client, connect_timeout: Duration) -> Result<Vec<u8>, Fault> {
+    async fn send(&self, line: &Line, connect_timeout: Duration) -> Result<Bytes, Fault> {
         let fault = |error| Fault::of(error, connect_timeout);
         let started = Instant::now();
-        let answer = client.send(self.request()?).await;
+        let answer = line.send(self.request()?).await;
         let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         let bytes = match answer {
             Ok(answer) => {
@@ -74,7 +75,7 @@ impl Ask {
                     let answer = StatusAnswer::new(status, delay.as_deref(), &bytes);
                     Err(Fault::Status(Box::new(answer)))
                 } else {
-                    bytes.map(|bytes| bytes.to_vec())
+                    bytes
                 }
             }
             Err(error) => Err(fault(error)),
@@ -103,22 +104,20 @@ pub(super) struct Terms {
 
 impl Cluster {
     /// Sends a request and reads the answer as text or bytes.
-    pub(super) async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Bytes, Error> {
         let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(terms, |client| {
-            Box::pin(async move { ask.send(&client, connect_timeout).await })
-        })
-        .await
+        self.repeat(terms, |line| Box::pin(async move { ask.send(&line, connect_timeout).await }))
+            .await
     }
 
     /// Sends a request and reads the answer as JSON.
     pub(super) async fn ask_json(&self, ask: &Ask) -> Result<Value, Error> {
         let (_turn, terms) = self.turn(ask).await;
         let connect_timeout = self.recipe().options.connect_timeout;
-        self.repeat(terms, |client| {
+        self.repeat(terms, |line| {
             Box::pin(async move {
-                let bytes = ask.send(&client, connect_timeout).await?;
+                let bytes = ask.send(&line, connect_timeout).await?;
                 serde_json::from_slice(&bytes)
                     .map_err(|_| Fault::Garbled("it is not JSON".to_owned()))
             })
@@ -126,9 +125,9 @@ impl Cluster {
         .await
     }
 
-    /// Waits for a turn to read. Requests at the same time are connections of their own, and to open
-    /// one costs more than most answers; so reads wait for those that are open. Writes do not: what
-    /// is on its way for long must not hold up what keeps a lease.
+    /// Waits for a turn to read. Over HTTP/1.1, requests at the same time are connections of their
+    /// own, and to open one costs more than most answers; so reads wait for those that are open.
+    /// Writes do not: what is on its way for long must not hold up what keeps a lease.
     async fn turn(&self, ask: &Ask) -> (Option<SemaphorePermit<'_>>, Terms) {
         let asked = Instant::now();
         let turn = if ask.method == Method::GET { self.reads().acquire().await.ok() } else { None };
@@ -147,7 +146,7 @@ impl Cluster {
     pub(super) async fn repeat<'a, T>(
         &self,
         terms: Terms,
-        attempt: impl Fn(Client) -> BoxFuture<'a, Result<T, Fault>> + Send,
+        attempt: impl Fn(Line) -> BoxFuture<'a, Result<T, Fault>> + Send,
     ) -> Result<T, Error> {
         let started = Instant::now();
         let mut deadline = started + self.deadline();
@@ -156,19 +155,19 @@ impl Cluster {
         let mut renewed = false;
         let mut told = None;
         loop {
-            let (client, credential) = self.client().await?;
+            let (line, credential) = self.line().await?;
             let limit = self.limit(&terms, deadline);
-            let result = tokio::time::timeout(limit, attempt(client)).await;
+            let result = tokio::time::timeout(limit, attempt(line.clone())).await;
             let fault = match result.unwrap_or(Err(Fault::Slow)) {
                 Ok(value) => {
-                    self.mark_answered();
+                    self.mark_answered(&line);
                     return Ok(value);
                 }
                 Err(fault) => fault,
             };
             attempts += 1;
             if let Fault::Status(answer) = &fault {
-                self.mark_answered();
+                self.mark_answered(&line);
                 if answer.code == 401 && !renewed && credential.is_some() {
                     renewed = true;
                     // A plugin may ask the user: that time does not count.

@@ -8,6 +8,7 @@ mod apiserver;
 
 mod credentials;
 mod faults;
+mod http2;
 mod kubeconfig;
 mod objects;
 

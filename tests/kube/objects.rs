@@ -23,6 +23,11 @@ async fn apply_is_sent_as_server_side_apply() {
     );
     assert_eq!(sent.content_type.as_deref(), Some("application/apply-patch+yaml"));
     assert_eq!(sent.body, map());
+    // Its answer is compared, that of a write is not even read.
+    assert_eq!(sent.accept.as_deref(), Some("application/json"));
+    patiently(cluster.apply(&object, Apply::default())).await.unwrap();
+    let accept = server.received().pop().unwrap().accept.unwrap();
+    assert!(accept.starts_with("application/json;as=PartialObjectMetadata;"), "{accept}");
 }
 
 #[tokio::test]

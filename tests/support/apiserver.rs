@@ -1,10 +1,13 @@
 //! An API server for faults that a real one cannot be made to show: it keeps objects under their
-//! paths, speaks plain HTTP on a loopback port, and does what it is told to a request first.
+//! paths, listens on a loopback port, and does what it is told to a request first.
+
+mod speech;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,12 +15,14 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response, Version};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+pub(crate) use self::speech::{Mood, Tls};
 
 /// What happens to a request instead of an answer.
 #[derive(Clone)]
@@ -28,10 +33,12 @@ pub(crate) enum Fault {
     Body(&'static str),
     /// Never an answer.
     Hang,
-    /// The connection is closed without an answer, after the request was read.
+    /// The connection (of HTTP/2: the stream) is closed without an answer, after the request was read.
     Close,
-    /// The connection is closed in the middle of the body.
+    /// The same in the middle of the body.
     Cut,
+    /// The stream is closed as one that was not looked at.
+    Refuse,
 }
 
 /// A fault for requests whose method and path (with query) match.
@@ -48,7 +55,10 @@ pub(crate) struct Received {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) accept: Option<String>,
     pub(crate) content_type: Option<String>,
+    pub(crate) upgrade: Option<String>,
+    pub(crate) version: Version,
     pub(crate) body: Value,
 }
 
@@ -64,7 +74,10 @@ struct State {
 /// A running server; it stops when dropped.
 pub(crate) struct ApiServer {
     address: SocketAddr,
+    tls: Option<Tls>,
     state: Arc<Mutex<State>>,
+    connections: Arc<AtomicUsize>,
+    mood: watch::Sender<Mood>,
     task: JoinHandle<()>,
 }
 
@@ -77,32 +90,42 @@ impl Drop for ApiServer {
 impl ApiServer {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        Self::serve(listener)
+        Self::serve(listener, None)
     }
 
     /// Starts on an address that a former server had.
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        Self::serve(listener)
+        Self::serve(listener, None)
     }
 
-    fn serve(listener: TcpListener) -> Self {
+    pub(crate) async fn start_secure(tls: Tls) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::serve(listener, Some(tls))
+    }
+
+    pub(crate) async fn start_secure_at(address: SocketAddr, tls: Tls) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        Self::serve(listener, Some(tls))
+    }
+
+    fn serve(listener: TcpListener, tls: Option<Tls>) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
+        let connections = Arc::<AtomicUsize>::default();
+        let mood = watch::Sender::new(Mood::Serve);
+        let (spoken, accepted, moods) = (tls.clone(), Arc::clone(&connections), mood.clone());
         let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
+            let mut open = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let state = Arc::clone(&shared);
-                connections.spawn(async move {
-                    let service = service_fn(move |request| answer(Arc::clone(&state), request));
-                    let builder = hyper::server::conn::http1::Builder::new();
-                    // A closed or cut connection is an error here, and meant.
-                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-                });
+                let service = service_fn(move |request| answer(Arc::clone(&state), request));
+                open.spawn(speech::serve(stream, spoken.clone(), moods.subscribe(), service));
             }
         });
-        Self { address, state, task }
+        Self { address, tls, state, connections, mood, task }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -110,7 +133,27 @@ impl ApiServer {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.tls.clone()
+    }
+
+    /// The certificate that clients have to trust, PEM.
+    pub(crate) fn certificate(&self) -> Option<&str> {
+        self.tls.as_ref().map(|tls| tls.certificate.as_str())
+    }
+
+    /// How many connections were accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Changes what the connections of HTTP/2 do that are open now.
+    pub(crate) fn mood(&self, mood: Mood) {
+        self.mood.send_replace(mood);
     }
 
     /// Does `fault` to the next `times` requests with this method and a path that starts so.
@@ -186,17 +229,20 @@ fn full(code: u16, text: String) -> Answer {
 async fn answer(
     state: Arc<Mutex<State>>,
     request: Request<Incoming>,
-) -> Result<Answer, std::io::Error> {
+) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let body = body.collect().await?.to_bytes();
     let header = |name: &str| {
         head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
     let received = Received {
         method: head.method.clone(),
-        path: head.uri.to_string(),
+        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         authorization: header("authorization"),
+        accept: header("accept"),
         content_type: header("content-type"),
+        upgrade: header("upgrade"),
+        version: head.version,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
     let fault = {
@@ -231,7 +277,8 @@ async fn answer(
         }
         Some(Fault::Body(text)) => Ok(full(200, text.to_owned())),
         Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::Close) => Err(std::io::Error::other("told to")),
+        Some(Fault::Close) => Err("told to".into()),
+        Some(Fault::Refuse) => Err(h2::Error::from(h2::Reason::REFUSED_STREAM).into()),
         Some(Fault::Cut) => {
             let half = Frame::data(Bytes::from_static(br#"{"kind": "#));
             let parts = futures::stream::iter([Ok(half), Err(std::io::Error::other("told to"))]);

@@ -14,16 +14,16 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::line::{Lines, Upstream};
+use super::line::{HTTP2, Lines, Upstream};
 use super::rule::{Fault, Rule, Seen};
 use crate::cluster::Cluster;
 use crate::error::{Doing as _, Result};
@@ -214,11 +214,22 @@ async fn converse(shared: Arc<Shared>, stream: TcpStream) {
     let Ok(socket) = stream.as_fd().try_clone_to_owned() else { return };
     let _ = stream.set_nodelay(true);
     let Ok(stream) = shared.lines.acceptor.accept(stream).await else { return };
-    let client = Arc::new(Client { shared, socket, upstream: AsyncMutex::default() });
-    let service = service_fn(|request| Arc::clone(&client).answer(request));
+    let many = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+    let (upstream, reset) = (AsyncMutex::default(), Notify::new());
+    let client = Arc::new(Client { shared, socket, upstream, reset });
+    let serving = Arc::clone(&client);
+    let service = service_fn(move |request| Arc::clone(&serving).answer(request));
+    let stream = TokioIo::new(stream);
     // A connection that ends in the middle is what a proxy of faults is for.
-    let _ =
-        http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+    if many {
+        let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
+        tokio::select! {
+            _ = serving => {}
+            () = client.reset.notified() => {}
+        }
+    } else {
+        let _ = http1::Builder::new().serve_connection(stream, service).with_upgrades().await;
+    }
 }
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
@@ -228,6 +239,8 @@ struct Client {
     shared: Arc<Shared>,
     socket: OwnedFd,
     upstream: AsyncMutex<Option<(bool, Upstream)>>,
+    /// Ends a connection of HTTP/2 at once.
+    reset: Notify,
 }
 
 impl Client {
@@ -251,6 +264,7 @@ impl Client {
         match fault {
             Some(Fault::Reset) => {
                 let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+                self.reset.notify_one();
                 Err(io::Error::other("reset"))
             }
             Some(Fault::Refuse(time)) => {
@@ -315,17 +329,21 @@ impl Client {
 
     async fn ask(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>> {
         let administrator = !request.headers().contains_key(AUTHORIZATION);
+        let many = request.version() == Version::HTTP_2;
         let mut slot = self.upstream.lock().await;
-        if let Some((kind, upstream)) = slot.as_mut()
+        let response = if let Some((kind, upstream)) = slot.as_mut()
             && *kind == administrator
             && upstream.ready().await.is_ok()
         {
-            return upstream.send_request(request).await.map_err(io::Error::other);
-        }
-        let mut upstream = self.shared.lines.connect(administrator).await?;
-        let response = upstream.send_request(request).await.map_err(io::Error::other);
-        *slot = Some((administrator, upstream));
-        response
+            upstream.send(request)
+        } else {
+            let mut upstream = self.shared.lines.connect(administrator, many).await?;
+            let response = upstream.send(request);
+            *slot = Some((administrator, upstream));
+            response
+        };
+        drop(slot);
+        response.await.map_err(io::Error::other)
     }
 }
 

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 pub enum Fault {
     /// Every connection ends, and none is accepted for so long: an API server that restarts.
     Refuse(Duration),
-    /// The connection is reset; the API server does not get the request.
+    /// The connection is reset, with all requests on it; the API server does not get this one.
     Reset,
     /// Never an answer; the API server does not get the request.
     Hang,
     /// The API server gets the request so much later.
     Slow(Duration),
-    /// The API server does what was asked; half of its answer arrives, then the connection ends.
+    /// The API server does what was asked; half of its answer arrives, then the connection (of
+    /// HTTP/2: the stream) ends.
     Cut,
     /// 401, as for a token that expired or was revoked.
     Unauthorized,

@@ -53,6 +53,9 @@ impl Fault {
         if let Some(tls) = seen.tls {
             return Self::Tls(tls);
         }
+        if seen.unseen {
+            return Self::Contact(Contact::Closed);
+        }
         let text = seen.texts.join(": ");
         let proxy = text.find("tunnel error").or_else(|| text.find("SOCKS"));
         if let Some(start) = proxy.filter(|_| seen.kind.is_none()) {
@@ -84,18 +87,45 @@ impl Fault {
     }
 }
 
+/// The alerts with which a server refuses a client certificate.
+const ABOUT_THE_CLIENT: [AlertDescription; 8] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::CertificateRequired,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+];
+
+/// The alert of a text: HTTP/2 passes on the words of an error of the connection, not the error.
+fn told_alert(text: &str) -> Option<TlsFault> {
+    let mut alerts = ABOUT_THE_CLIENT.iter().map(|&alert| rustls::Error::AlertReceived(alert));
+    alerts.find(|alert| alert.to_string() == text).map(|alert| tls_fault(&alert))
+}
+
 #[derive(Default)]
 struct Seen {
     kind: Option<io::ErrorKind>,
     tls: Option<TlsFault>,
+    /// Whether the server says that it did not look at the request.
+    unseen: bool,
     texts: Vec<String>,
 }
 
 impl Seen {
     fn walk(&mut self, error: &(dyn StdError + 'static)) {
-        self.texts.push(error.to_string());
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            self.tls.get_or_insert_with(|| tls_fault(tls));
+        let text = error.to_string();
+        let tls = error.downcast_ref::<rustls::Error>().map(tls_fault);
+        if self.tls.is_none() {
+            self.tls = tls.or_else(|| told_alert(&text));
+        }
+        self.texts.push(text);
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // A server that goes away says so of the requests that came too late; others are cut.
+            self.unseen |= h2.is_remote() && (h2.is_go_away() || refused);
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             if !matches!(io.kind(), io::ErrorKind::Other) {
@@ -131,16 +161,9 @@ fn tls_fault(error: &rustls::Error) -> TlsFault {
             other => TlsFault::Other(shorten(&other.to_string())),
         },
         rustls::Error::InvalidMessage(_) => TlsFault::NotTls,
-        rustls::Error::AlertReceived(
-            alert @ (AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::CertificateRequired
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied),
-        ) => TlsFault::ClientCertificate(format!("{alert:?}")),
+        rustls::Error::AlertReceived(alert) if ABOUT_THE_CLIENT.contains(alert) => {
+            TlsFault::ClientCertificate(format!("{alert:?}"))
+        }
         other => TlsFault::Other(shorten(&other.to_string())),
     }
 }

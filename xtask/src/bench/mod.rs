@@ -28,13 +28,11 @@ use serde_json::{Map, Value};
 use self::ground::Tools;
 use self::measure::INTERRUPTED;
 use self::report::Row;
+use crate::dist;
 use crate::say::{cargo, fail, forget_chore, print, root, say};
 
 /// How often something that takes less than a second is done on the same clusters.
 const SHORT: usize = 5;
-const TARGET: &str = "x86_64-unknown-linux-musl";
-
-const TOOL: [&str; 4] = ["--bin", "kubectl-multimesh", "--target", TARGET];
 /// The floor needs no last percent, which costs minutes.
 const FLOOR: [&str; 6] = [
     "--package",
@@ -115,13 +113,11 @@ fn attempt(bench: &Bench) -> Result<(), String> {
     if bench.write_docs && !chosen.0.is_empty() {
         return Err("`--write-docs` takes all rows: leave `--only` out".into());
     }
-    let programs = programs::build(&mut say).map_err(|e| e.to_string())?;
-    let tool = Program { words: &TOOL, target: TARGET, name: "kubectl-multimesh" };
-    let floor = Program { words: &FLOOR, target: "", name: "xtask" };
+    let (tool, floor) = (dist::linux_amd64(!bench.built)?, floor(bench.built)?);
     let tools = Tools {
-        tool: tool.file(bench.built)?,
-        floor: floor.file(bench.built)?,
-        bin: programs.bin(),
+        tool,
+        floor,
+        bin: programs::build(&mut say).map_err(|e| e.to_string())?.bin(),
         runs: usize::from(bench.runs),
     };
     let json = bench.json.clone().unwrap_or_else(|| root().join("target/bench.json"));
@@ -159,41 +155,28 @@ fn attempt(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
-/// A program in its optimised form.
-struct Program {
-    /// What cargo takes for it.
-    words: &'static [&'static str],
-    /// Empty for this machine's own.
-    target: &'static str,
-    name: &'static str,
-}
-
-impl Program {
-    /// Builds it, unless it is built, and says where it is.
-    fn file(&self, built: bool) -> Result<PathBuf, String> {
-        if !built {
-            self.build()?;
-        }
-        let folder =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let file = root().join(folder).join(self.target).join("release").join(self.name);
-        if file.is_file() {
-            return Ok(file);
-        }
-        Err(format!("there is no {}: leave `--built` out", file.display()))
-    }
-
-    fn build(&self) -> Result<(), String> {
-        say(&format!("building {}, optimised", self.name));
+/// This program, optimised: builds it, unless it is built, and says where it is.
+fn floor(built: bool) -> Result<PathBuf, String> {
+    if !built {
+        say("building the floor, optimised");
         let mut cargo = cargo();
         forget_chore(&mut cargo);
         let status = cargo
             .args(["build", "--quiet", "--release"])
-            .args(self.words)
+            .args(FLOOR)
             .status()
             .map_err(|e| format!("cargo cannot be run: {e}"))?;
-        if status.success() { Ok(()) } else { Err(format!("{} does not build", self.name)) }
+        if !status.success() {
+            return Err("the floor does not build".into());
+        }
     }
+    let folder =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let file = root().join(folder).join("release/xtask");
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(format!("there is no {}: leave `--built` out", file.display()))
 }
 
 /// Ends what runs on Ctrl-C or SIGTERM, so that everything is taken down in order.

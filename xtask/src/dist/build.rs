@@ -52,7 +52,12 @@ impl Sources {
             .env("CFLAGS", c)
             .env("SOURCE_DATE_EPOCH", self.time.to_string());
         run(&mut command)?;
-        Ok(self.parts.join(target.triple).join("release").join(target.binary()))
+        Ok(self.binary(target))
+    }
+
+    /// Where the binary for a target is once it is built.
+    pub(super) fn binary(&self, target: &Target) -> PathBuf {
+        self.parts.join(target.triple).join("release").join(target.binary())
     }
 
     /// Builds the binary for this machine; its speed does not count.

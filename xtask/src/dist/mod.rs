@@ -48,6 +48,20 @@ pub(crate) fn run(dist: &Dist) -> ExitCode {
     }
 }
 
+/// The binary that is released for Linux on `x86_64`: builds it where that is wanted, and says where
+/// it is.
+pub(crate) fn linux_amd64(build: bool) -> Result<PathBuf> {
+    let (sources, target) = (Sources::new(&root())?, targets::find("linux_amd64")?);
+    if build {
+        return sources.build(target);
+    }
+    let file = sources.binary(target);
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(format!("there is no {}: leave `--built` out", file.display()))
+}
+
 fn attempt(dist: &Dist) -> Result<()> {
     let mut wanted = dist.target.clone();
     if wanted.is_empty() {

@@ -1,25 +1,22 @@
-//! An API server and the connections to it: nothing but HTTP/1.1 over TLS.
+//! An API server and the connection to it: nothing but HTTP/2 over TLS.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::{Request, header};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 use super::script::{Call, Target};
-
-/// Connections to one API server at once.
-const CONNECTIONS: usize = 8;
 
 /// An API server.
 pub(super) struct Server {
@@ -27,8 +24,7 @@ pub(super) struct Server {
     address: String,
     name: ServerName<'static>,
     tls: TlsConnector,
-    turns: Semaphore,
-    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    connection: OnceCell<SendRequest<Full<Bytes>>>,
 }
 
 /// An answer: the status and the body.
@@ -54,34 +50,29 @@ impl Server {
         }
         let key =
             PrivateKeyDer::from_pem_slice(&decode(&target.key)?).map_err(|e| e.to_string())?;
-        let config = ClientConfig::builder()
+        let mut config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_client_auth_cert(certificates(&target.certificate)?, key)
             .map_err(|e| e.to_string())?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
             address,
             name,
             tls: TlsConnector::from(Arc::new(config)),
-            turns: Semaphore::new(CONNECTIONS),
-            idle: Mutex::default(),
+            connection: OnceCell::new(),
         })
     }
 
     /// Sends a request; an answer of any status is an answer.
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, String> {
-        let _turn = self.turns.acquire().await.map_err(|e| e.to_string())?;
         let at = |error: &dyn std::fmt::Display| {
             format!("{} {}{}: {error}", call.method, self.address, call.path)
         };
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match kept.filter(|kept| !kept.is_closed()) {
-            Some(kept) => kept,
-            None => self.connect().await.map_err(|e| at(&e))?,
-        };
+        let connection = self.connection.get_or_try_init(|| self.connect()).await;
+        let mut connection = connection.map_err(|e| at(&e))?.clone();
         let mut request = Request::builder()
             .method(call.method.as_str())
-            .uri(&call.path)
-            .header(header::HOST, &self.address)
+            .uri(format!("https://{}{}", self.address, call.path))
             .header(header::USER_AGENT, "multimesh-floor");
         if !call.content_type.is_empty() {
             request = request.header(header::CONTENT_TYPE, &call.content_type);
@@ -92,7 +83,6 @@ impl Server {
         let answer = connection.send_request(request).await.map_err(|e| at(&e))?;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.map_err(|e| at(&e))?.to_bytes();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         Ok(Answer { status, body })
     }
 
@@ -111,7 +101,8 @@ impl Server {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let stream = self.tls.connect(self.name.clone(), stream).await;
         let stream = TokioIo::new(stream.map_err(|e| e.to_string())?);
-        let (sender, connection) = handshake(stream).await.map_err(|e| e.to_string())?;
+        let shaken = handshake(TokioExecutor::new(), stream).await;
+        let (sender, connection) = shaken.map_err(|e| e.to_string())?;
         tokio::spawn(connection);
         Ok(sender)
     }
