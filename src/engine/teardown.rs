@@ -22,7 +22,7 @@ use super::lease::{ClusterLease, Leases};
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
-use crate::kube::{Access, quote};
+use crate::kube::{Access, quote, without};
 use crate::plan::object::PARENT;
 use crate::plan::removal::Removal;
 
@@ -178,7 +178,7 @@ pub(super) fn check_owner(
     let Reached { site, seen, .. } = reached;
     let (context, namespace) = (site.context(), site.namespace());
     let mesh_id = local.topology.mesh_id.as_ref();
-    let without = format!("leave it out here: `--contexts {}`", quote(&format!("^{context}")));
+    let without = format!("leave it out here: `{}`", without(context));
     match look::owner(seen, mesh_id) {
         // Labels alone do not say whose mesh it is.
         Owner::Us
@@ -205,7 +205,7 @@ pub(super) fn check_owner(
             "tear that one down: `kubectl multimesh teardown --mesh {} --contexts {}{}`",
             quote(&mesh),
             quote(context),
-            options.same_kubeconfig()
+            options.choice.same_kubeconfig()
         ))
         .hint(without)),
     }
