@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::help::Help;
 use super::wishes::WishArgs;
 use super::writing::{self, Writing};
 use crate::engine::apply::{Done, Outcome, Terms, carry_out, take_leases};
@@ -23,21 +24,41 @@ use crate::plan::outline::{Outline, Standing, Verb};
 use crate::ui::progress::Progress;
 use crate::ui::{self, Tone, Ui, count};
 
+/// The help of `apply`.
+pub(super) const HELP: Help = Help {
+    about: "Writes to the clusters of the topology, in the namespace of the control plane, and to \
+            the mesh directory. Run again, it changes nothing.\n\n\
+            A context that was deleted from the topology leaves the mesh: its links and credentials \
+            go at once, its control plane after a yes. At a terminal the plan is shown first. Where \
+            nobody can be asked, what needs a yes stays as it is, and the run ends with 3.",
+    examples: &[
+        ("All clusters of the topology", "kubectl multimesh apply"),
+        (
+            "A topology from git, without one of its clusters",
+            "kubectl multimesh apply -f topology.yaml --contexts '^context-west-1'",
+        ),
+        (
+            "In a pipeline, behind a run that is still at work",
+            "kubectl multimesh apply --yes --no-input --wait-lock 10m",
+        ),
+    ],
+    exits: &[
+        (Exit::Done, "done"),
+        (Exit::Failed, "failed, or not confirmed"),
+        (Exit::Partial, "some clusters done and some not"),
+        (Exit::Unhealthy, "done, but the mesh is not healthy yet"),
+        (Exit::Usage, "wrong usage"),
+        (Exit::Interrupted, "interrupted; run it again to finish"),
+    ],
+};
+
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    kubectl multimesh apply\n  \
-    kubectl multimesh apply -f topology.yaml --contexts '^context-west-1'\n\n\
-    Writes to the clusters of the topology, in the namespace of the control plane, and to the mesh \
-    directory. A context that was deleted from the topology leaves the mesh: its links and its \
-    credentials go at once, its control plane after a yes. At a terminal the plan is shown first. \
-    Where nobody can be asked, what needs a yes stays as it is, and the run ends with 3.\n\
-    Exit codes: 0 done, 1 failed or not confirmed, 3 some clusters done and some not, 4 done but \
-    the mesh is not healthy yet, 130 interrupted.")]
 pub(super) struct ApplyArgs {
     /// Wait until istiod, gateways and links are ready
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+          default_value_t = true, default_missing_value = "true", hide_possible_values = true,
+          action = clap::ArgAction::Set)]
     wait: bool,
     /// Do not ask before something is deleted or taken over
     #[arg(short, long)]
@@ -184,8 +205,11 @@ fn last_screen(
             ui.line(&format!("  {fact}"));
         }
     }
-    let next = if done == all { "status" } else { "apply" };
-    ui.line(&format!("next: kubectl multimesh {next}{same_run}"));
+    ui.next(&if done == all {
+        format!("kubectl multimesh status{same_run}")
+    } else {
+        format!("kubectl multimesh apply{same_run}")
+    });
     match done {
         _ if good => Exit::Done,
         _ if done == all => Exit::Unhealthy,

@@ -10,25 +10,102 @@ use clap::{Args, Subcommand, ValueHint};
 use clap_complete::engine::complete;
 use clap_complete::env::Shells;
 
+use super::help::{Help, PLAIN_EXITS};
 use crate::error::{Exit, Failure};
 use crate::ui::Ui;
+use crate::ui::program::PROGRAM;
 
 /// The name under which kubectl runs a plugin to complete its command line.
 const COMPLETER: &str = "kubectl_complete-multimesh";
-/// The name under which the program is called without kubectl.
-const PROGRAM: &str = "kubectl-multimesh";
 /// Set by a script of `completion <shell>` to the shell that asks.
 const ASKED: &str = "MULTIMESH_COMPLETE";
 
+/// The help of `completion`.
+pub(super) const HELP: Help = Help {
+    about: "kubectl (1.26 or newer) asks a program `kubectl_complete-multimesh` on PATH what may \
+            follow. `install` makes that name, a link to this program, and `uninstall` takes it away; \
+            nothing else is touched. The scripts are for `kubectl-multimesh` typed without kubectl.\n\n\
+            Contexts and meshes come from your files; no cluster is asked.",
+    examples: &[
+        ("For `kubectl multimesh <TAB>`", "kubectl multimesh completion install"),
+        (
+            "For `kubectl-multimesh <TAB>` in this bash",
+            "source <(kubectl-multimesh completion bash)",
+        ),
+    ],
+    exits: PLAIN_EXITS,
+};
+
+/// The help of `completion install`.
+pub(super) const INSTALL: Help = Help {
+    about: "Makes a link `kubectl_complete-multimesh` beside this program, which kubectl (1.26 or newer) \
+            asks once its own completion is on: `kubectl completion --help` says how. On Windows it is a \
+            copy. Something else by that name is left alone.",
+    examples: &[
+        ("Beside this program", "kubectl multimesh completion install"),
+        (
+            "In another folder that is on PATH",
+            "kubectl multimesh completion install --in ~/.local/bin",
+        ),
+    ],
+    exits: PLAIN_EXITS,
+};
+
+/// The help of `completion uninstall`.
+pub(super) const UNINSTALL: Help = Help {
+    about: "Removes the link `kubectl_complete-multimesh`, if it leads to this program.",
+    examples: &[("Beside this program", "kubectl multimesh completion uninstall")],
+    exits: PLAIN_EXITS,
+};
+
+/// The help of `completion bash`.
+pub(super) const BASH: Help = Help {
+    about: "Writes to stdout only. It needs the package bash-completion.",
+    examples: &[
+        ("In this shell", "source <(kubectl-multimesh completion bash)"),
+        ("In each new one", "echo 'source <(kubectl-multimesh completion bash)' >> ~/.bashrc"),
+    ],
+    exits: PLAIN_EXITS,
+};
+
+/// The help of `completion zsh`.
+pub(super) const ZSH: Help = Help {
+    about: "Writes to stdout only. It goes below `compinit` in ~/.zshrc.",
+    examples: &[
+        ("In this shell", "source <(kubectl-multimesh completion zsh)"),
+        ("In each new one", "echo 'source <(kubectl-multimesh completion zsh)' >> ~/.zshrc"),
+    ],
+    exits: PLAIN_EXITS,
+};
+
+/// The help of `completion fish`.
+pub(super) const FISH: Help = Help {
+    about: "Writes to stdout only.",
+    examples: &[
+        ("In this shell", "kubectl-multimesh completion fish | source"),
+        (
+            "In each new one",
+            "kubectl-multimesh completion fish > ~/.config/fish/completions/kubectl-multimesh.fish",
+        ),
+    ],
+    exits: PLAIN_EXITS,
+};
+
+/// The help of `completion powershell`.
+pub(super) const POWERSHELL: Help = Help {
+    about: "Writes to stdout only.",
+    examples: &[
+        (
+            "In this shell",
+            "kubectl-multimesh completion powershell | Out-String | Invoke-Expression",
+        ),
+        ("In each new one", "kubectl-multimesh completion powershell >> $PROFILE"),
+    ],
+    exits: PLAIN_EXITS,
+};
+
 /// Arguments of `completion`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    kubectl multimesh completion install\n  \
-    source <(kubectl-multimesh completion bash)\n\n\
-    kubectl (1.26 or newer) asks a program `kubectl_complete-multimesh` on PATH what may follow. `install` makes that\n\
-    name, a link to this program, and `uninstall` takes it away; nothing else is touched. The scripts are for\n\
-    `kubectl-multimesh` typed without kubectl. Contexts and meshes come from your files; no cluster is asked.\n\
-    Exit codes: 0 done, 1 failed, 64 wrong usage.")]
 pub(super) struct CompletionArgs {
     #[command(subcommand)]
     what: What,

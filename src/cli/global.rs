@@ -7,53 +7,57 @@ use anstream::ColorChoice;
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
+use super::help::group;
 use crate::engine::home::Choice;
 use crate::engine::local::Options;
 
 /// Flags of every command. Names follow kubectl's where kubectl has them.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
+#[command(next_help_heading = group::MESH)]
 pub struct Global {
-    /// Path to the kubeconfig [default: $KUBECONFIG, else ~/.kube/config]
+    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
-    /// The topology file [default: topology.yaml in the mesh directory]
+    /// The topology [default: topology.yaml in the mesh directory]
     #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub filename: Option<PathBuf>,
-    /// The mesh, by its mesh ID [env: MESH_ID]
+    /// The mesh, by its ID [env: MESH_ID]
     #[arg(long, visible_alias = "mesh-id", global = true, env = "MESH_ID", hide_env = true,
-          value_name = "MESH ID", value_parser = given,
+          value_name = "ID", value_parser = given,
           add = ArgValueCandidates::new(super::completion::choices::meshes))]
     pub mesh: Option<String>,
-    /// The mesh directory itself [env: WORKDIR]
+    /// The mesh directory [env: WORKDIR]
     #[arg(long, global = true, env = "WORKDIR", hide_env = true, value_name = "DIR",
           value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
-    /// Only these contexts: a name, /regex/ or ^name to leave one out; repeat or separate by commas
+    /// Only these contexts: a name, /regex/, or either after ^ to leave it out; repeat or separate by commas
     #[arg(long, global = true, value_name = "CONTEXTS", value_delimiter = ',',
           add = ArgValueCompleter::new(super::completion::choices::contexts))]
     pub contexts: Vec<String>,
     /// How many clusters are worked on at once
-    #[arg(long, global = true, value_name = "N", default_value_t = 16,
+    #[arg(long, global = true, help_heading = group::TIME, value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: u16,
-    /// How long to wait for one cluster to become ready, as in 90s or 5m
-    #[arg(long, global = true, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    /// How long to wait for a cluster, as in 90s or 5m
+    #[arg(long, global = true, help_heading = group::TIME, value_name = "TIME",
+          default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
-    /// How long one request to an API server may take
-    #[arg(long, global = true, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    /// How long one request may take
+    #[arg(long, global = true, help_heading = group::TIME, value_name = "TIME",
+          default_value = "15s", value_parser = duration)]
     pub request_timeout: Duration,
     /// The istioctl to render with [default: the first on PATH]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub istioctl: Option<PathBuf>,
     /// Never ask anything
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = group::OUTPUT)]
     pub no_input: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    /// When to use colours: auto, always or never
+    #[arg(long, global = true, help_heading = group::OUTPUT, value_enum,
+          default_value_t = Color::Auto, value_name = "WHEN", hide_possible_values = true)]
     color: Color,
-    /// Tell more about what goes on; twice for every request
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    /// Tell more of what goes on; -vv tells of each request
+    #[arg(short, long, global = true, help_heading = group::OUTPUT, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
@@ -78,7 +82,6 @@ impl Global {
     pub fn options(&self) -> Options {
         Options {
             choice: self.choice(),
-            kubeconfig: self.kubeconfig.clone(),
             contexts: self.contexts.clone(),
             istioctl: self.istioctl.clone(),
             parallel: usize::from(self.parallel),
@@ -91,9 +94,14 @@ impl Global {
         }
     }
 
-    /// Which mesh is meant.
+    /// Which files are meant.
     pub fn choice(&self) -> Choice {
-        Choice { dir: self.dir.clone(), file: self.filename.clone(), mesh: self.mesh.clone() }
+        Choice {
+            dir: self.dir.clone(),
+            file: self.filename.clone(),
+            mesh: self.mesh.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::Global;
+use super::help::{Help, PLAIN_EXITS};
 use super::writing::WaitLock;
 use crate::engine::init::{Content, Outcome, init};
 use crate::engine::local::Options;
@@ -12,14 +13,23 @@ use crate::error::{Exit, Failure};
 use crate::files;
 use crate::ui::{Ui, count};
 
+/// The help of `init`.
+pub(super) const HELP: Help = Help {
+    about: "Writes topology.yaml, base.yaml and the root CA to the mesh directory, \
+            ~/.config/multimesh/<mesh id> if no other is named. What is there already is kept as it \
+            is. Asks no cluster; the contexts of your kubeconfig are proposed in topology.yaml.",
+    examples: &[
+        ("A mesh with a directory of its own", "kubectl multimesh init --mesh-id shop"),
+        (
+            "In this folder, with the name of your organisation in the root CA",
+            "kubectl multimesh init --mesh-id shop --org 'Example Ltd' --dir .",
+        ),
+    ],
+    exits: PLAIN_EXITS,
+};
+
 /// Arguments of `init`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    kubectl multimesh init --mesh-id shop\n  \
-    kubectl multimesh init --mesh-id shop --org 'Example Ltd' --dir ./shop\n\n\
-    Asks no cluster. Writes topology.yaml, base.yaml and the root CA to the mesh directory; what is \
-    there already is kept as it is.\n\
-    Exit codes: 0 done, 1 failed, 64 wrong usage.")]
 pub(super) struct InitArgs {
     /// The organisation of the root CA [default: Istio] [env: ORG_NAME]
     #[arg(long, env = "ORG_NAME", hide_env = true, value_name = "NAME",
@@ -66,8 +76,8 @@ fn report(ui: Ui, options: &Options, outcome: &Outcome) {
             key.path.display()
         ));
     }
-    ui.line(&format!(
-        "next: edit {}, then run `kubectl multimesh apply{}`",
+    ui.next(&format!(
+        "edit {}, then run `kubectl multimesh apply{}`",
         outcome.home.topology.display(),
         options.same_mesh(outcome.mesh_id.as_ref())
     ));

@@ -3,6 +3,7 @@
 mod apply;
 mod completion;
 mod global;
+mod help;
 mod init;
 mod man;
 mod plan;
@@ -16,25 +17,47 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use global::Global;
+
+use help::Help;
 
 use crate::engine::lease::Leases;
 use crate::error::{Exit, Failure};
 use crate::ui::Ui;
+use crate::ui::program::PROGRAM;
+
+/// The help of the program.
+const HELP: Help = Help {
+    about: "You list the contexts of your kubeconfig and their networks in topology.yaml; an apply makes \
+            every cluster trust one root CA, run istiod, and know the services of all others.",
+    examples: &[
+        (
+            "Once: topology.yaml, base.yaml and a root CA, in a directory of the mesh",
+            "kubectl multimesh init --mesh-id shop",
+        ),
+        ("After each change of topology.yaml", "kubectl multimesh apply"),
+        ("Is it as it should be?", "kubectl multimesh status"),
+    ],
+    exits: &[
+        (Exit::Done, "done, or healthy"),
+        (Exit::Failed, "failed"),
+        (Exit::Changes, "changes present (plan --detailed-exitcode)"),
+        (Exit::Partial, "some clusters done and some not"),
+        (Exit::Unhealthy, "the mesh is not healthy"),
+        (Exit::Usage, "wrong usage"),
+        (Exit::Interrupted, "interrupted"),
+    ],
+};
 
 /// One Istio mesh across many Kubernetes clusters, from one topology file.
 #[derive(Debug, Parser)]
 #[command(
-    name = "kubectl multimesh",
-    bin_name = "kubectl multimesh",
+    name = PROGRAM,
     version,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
-    max_term_width = 100,
-    after_help = "Exit codes: 0 done or healthy, 1 failed, 2 changes present (plan --detailed-exitcode), \
-                  3 some clusters done and some not, 4 the mesh is not healthy, 64 wrong usage, 130 interrupted."
+    disable_help_subcommand = true
 )]
 struct Cli {
     #[command(flatten)]
@@ -69,7 +92,7 @@ enum Command {
 
 /// The command line as clap knows it.
 pub fn command() -> clap::Command {
-    Cli::command()
+    help::dress(Cli::command())
 }
 
 /// Parses the arguments and runs the command.
@@ -79,7 +102,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Ui::new(anstream::ColorChoice::Never, true).data(&answer);
         return Exit::Done;
     }
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -92,6 +115,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             failure.exit
         }
     }
+}
+
+fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
@@ -196,6 +225,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::Global;
+use super::help::Help;
 use super::wishes::WishArgs;
 use super::writing::Accept;
 use crate::engine::connect::Purpose;
@@ -17,17 +18,34 @@ use crate::plan::outline::{Outline, Standing};
 use crate::ui::progress::Progress;
 use crate::ui::{self, Ui};
 
+/// The help of `plan`.
+pub(super) const HELP: Help = Help {
+    about: "Reads only, and may run beside an apply: the API servers try each change in a dry run, \
+            where the user of a context may. Secrets are shown as short hashes.",
+    examples: &[
+        ("What would change, in short", "kubectl multimesh plan"),
+        ("Each field, in one cluster", "kubectl multimesh plan -o diff --contexts context-west-1"),
+        (
+            "Long objects in full, to be read page by page",
+            "kubectl multimesh plan -o diff --show-all | less",
+        ),
+        (
+            "In a script: 2 where there is something to do",
+            "kubectl multimesh plan --detailed-exitcode -o json",
+        ),
+    ],
+    exits: &[
+        (Exit::Done, "done"),
+        (Exit::Failed, "failed, or an apply would be refused"),
+        (Exit::Changes, "an apply would change something (with --detailed-exitcode)"),
+        (Exit::Partial, "some clusters could not be looked at"),
+        (Exit::Usage, "wrong usage"),
+        (Exit::Interrupted, "interrupted"),
+    ],
+};
+
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    kubectl multimesh plan\n  \
-    kubectl multimesh plan -o diff --contexts context-west-1\n  \
-    kubectl multimesh plan -o diff --show-all\n  \
-    kubectl multimesh plan --detailed-exitcode -o json\n\n\
-    Reads only, and may run beside an apply: objects are tried on the API servers in dry runs, where \
-    the user of a context may. Secrets are shown as short hashes.\n\
-    Exit codes: 0 done, 1 failed, 2 an apply would change something (with --detailed-exitcode), \
-    3 some clusters could not be looked at, 130 interrupted.")]
 pub(super) struct PlanArgs {
     /// How to print it: table, diff (each object's changes), json or yaml
     #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::help::Help;
 use super::writing::{self, WaitLock};
 use crate::engine::check::check;
 use crate::engine::event::Events;
@@ -18,18 +19,32 @@ use crate::kube::quote;
 use crate::ui::progress::Progress;
 use crate::ui::{Tone, Ui, count};
 
+/// The help of `render`.
+pub(super) const HELP: Help = Help {
+    about: "Writes one folder per cluster, with a README.md that says how kubectl applies it. Asks no \
+            cluster and reads no kubeconfig.\n\n\
+            With --secrets it reads the clusters, to keep their CAs and to take the tokens for the \
+            links, and writes secrets/ in each folder, for your eyes only.\n\n\
+            Files that it made earlier are replaced or removed, others are left alone. The folder of \
+            a cluster that has left goes with --prune only.",
+    examples: &[
+        ("All clusters, without a secret", "kubectl multimesh render --out clusters"),
+        (
+            "One of them, with its private key and the tokens of the others",
+            "kubectl multimesh render --out clusters --contexts context-west-1 --secrets",
+        ),
+    ],
+    exits: &[
+        (Exit::Done, "done"),
+        (Exit::Failed, "failed"),
+        (Exit::Partial, "some secrets are missing: a cluster did not answer or has no token yet"),
+        (Exit::Usage, "wrong usage"),
+        (Exit::Interrupted, "interrupted"),
+    ],
+};
+
 /// Arguments of `render`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    kubectl multimesh render --out clusters\n  \
-    kubectl multimesh render --out clusters --contexts context-west-1 --secrets\n\n\
-    Writes one folder per cluster, with a README.md that says how to apply it by kubectl. Asks no \
-    cluster and reads no kubeconfig. With --secrets it reads the clusters, to keep their CAs and to \
-    take the tokens for the links, and writes secrets/ in each folder, for your eyes only. Files \
-    that it made earlier are replaced or removed, others are left alone; the folder of a cluster \
-    that has left goes with --prune only.\n\
-    Exit codes: 0 done, 1 failed, 3 some secrets are missing: a cluster did not answer, or was not \
-    applied yet and has no token, 64 wrong usage, 130 interrupted.")]
 pub(super) struct RenderArgs {
     /// The folder to fill; it may not be in the mesh directory
     #[arg(long, value_name = "FOLDER")]
@@ -125,6 +140,6 @@ fn last_screen(
             options.same_run(local.topology.mesh_id.as_ref())
         )
     };
-    ui.line(&format!("next: {next}"));
+    ui.next(&next);
     if complete { Exit::Done } else { Exit::Partial }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::Global;
+use super::help::Help;
 use crate::engine::event::Events;
 use crate::engine::local::Local;
 use crate::engine::rename::follow_renames;
@@ -13,14 +14,32 @@ use crate::error::{Exit, Failure};
 use crate::ui::progress::Progress;
 use crate::ui::{self, Ui};
 
+/// The help of `status`.
+pub(super) const HELP: Help = Help {
+    about: "Reads only, and may run beside an apply. A cluster that does not answer is a row of the \
+            answer.",
+    examples: &[
+        ("A line for each cluster, and what is wrong", "kubectl multimesh status"),
+        (
+            "Some clusters, with each link between them",
+            "kubectl multimesh status -o wide --contexts '/east/'",
+        ),
+        (
+            "Problems only, for a script",
+            "kubectl multimesh status -o json | jq '.findings[] | select(.level == \"problem\")'",
+        ),
+    ],
+    exits: &[
+        (Exit::Done, "healthy"),
+        (Exit::Failed, "failed"),
+        (Exit::Unhealthy, "not healthy"),
+        (Exit::Usage, "wrong usage"),
+        (Exit::Interrupted, "interrupted"),
+    ],
+};
+
 /// Arguments of `status`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    kubectl multimesh status\n  \
-    kubectl multimesh status -o wide --contexts '/east/'\n  \
-    kubectl multimesh status -o json | jq '.findings[] | select(.level == \"problem\")'\n\n\
-    Reads only, and may run beside an apply. A cluster that does not answer is a row of the answer.\n\
-    Exit codes: 0 healthy, 1 failed, 4 not healthy, 130 interrupted.")]
 pub(super) struct StatusArgs {
     /// How to print it: table, wide (with the matrix of links), json or yaml
     #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT",

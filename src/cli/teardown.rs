@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::help::Help;
 use super::writing::{self, Writing};
 use crate::engine::connect::Purpose;
 use crate::engine::event::Events;
@@ -16,16 +17,29 @@ use crate::ui::progress::Progress;
 use crate::ui::teardown::{Cluster, Peer, preview, stays};
 use crate::ui::{Tone, Ui, count};
 
+/// The help of `teardown`.
+pub(super) const HELP: Help = Help {
+    about: "Deletes what the mesh brought, in the clusters of the topology and in those that it listed \
+            at an earlier apply. Everything of yours stays: other objects, definitions with objects \
+            of yours, a namespace with something of yours in it, and all files on this machine.",
+    examples: &[
+        ("What would go, and what would stay", "kubectl multimesh teardown --dry-run"),
+        (
+            "One cluster; the others lose their links to it",
+            "kubectl multimesh teardown --contexts context-west-1",
+        ),
+    ],
+    exits: &[
+        (Exit::Done, "done"),
+        (Exit::Failed, "failed, or not confirmed"),
+        (Exit::Partial, "some clusters done and some not"),
+        (Exit::Usage, "wrong usage, or there is nobody to ask"),
+        (Exit::Interrupted, "interrupted; run it again to finish"),
+    ],
+};
+
 /// Arguments of `teardown`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    kubectl multimesh teardown --dry-run\n  \
-    kubectl multimesh teardown --contexts context-west-1\n\n\
-    Deletes what the mesh brought, in the clusters of the topology and in those that it listed at \
-    an earlier apply. Everything of yours stays: other objects, definitions with objects of yours, \
-    a namespace with something of yours in it, and all files on this machine.\n\
-    Exit codes: 0 done, 1 failed or not confirmed, 3 some clusters done and some not, 64 there is \
-    nobody to ask, 130 interrupted.")]
 pub(super) struct TeardownArgs {
     /// Do not ask
     #[arg(short, long)]
@@ -176,7 +190,7 @@ fn last_screen(ui: Ui, local: &Local, outcome: &Outcome, same_run: &str) -> Exit
         local.home.dir.display()
     ));
     if !complete {
-        ui.line(&format!("next: kubectl multimesh teardown{same_run}"));
+        ui.next(&format!("kubectl multimesh teardown{same_run}"));
     }
     exit(done, complete)
 }

@@ -15,9 +15,9 @@ use crate::ui::Ui;
 /// The flag of every command that is about to write to clusters, or says what another one would.
 #[derive(Debug, Args)]
 pub(super) struct Accept {
-    /// Go on although this context trusts another CA than at the last apply, and with a UID although
-    /// it leads to another cluster, that one; repeat for several
-    #[arg(long, value_name = "CONTEXT[=UID]", value_parser = given,
+    /// Go on although this context trusts another CA than at the last apply; with `=<uid>` after it,
+    /// although it leads to another cluster, that one; repeat for several
+    #[arg(long, value_name = "CONTEXT", value_parser = given,
           add = ArgValueCompleter::new(super::completion::choices::members))]
     accept_identity: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Writing {
 #[derive(Debug, Args)]
 pub(super) struct WaitLock {
     /// How long to wait for another run to end, as in 5m [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     wait_lock: Option<Duration>,
 }
 

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Failure;
 use crate::files;
-use crate::topology::{MeshId, parse};
+use crate::kube::quote;
+use crate::topology::{self, MeshId, Topology, parse};
 
-/// How the user named the mesh.
+/// How the user named the files.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
     /// The mesh directory itself (`--dir`, or the seed's `WORKDIR`).
@@ -15,6 +16,29 @@ pub struct Choice {
     pub file: Option<PathBuf>,
     /// A mesh ID (`--mesh`, or the seed's `MESH_ID`).
     pub mesh: Option<String>,
+    /// The kubeconfig, if not the usual ones (`--kubeconfig`).
+    pub kubeconfig: Option<PathBuf>,
+}
+
+impl Choice {
+    /// The flags by which another command finds the same files, each with a space before it.
+    pub fn same_files(&self) -> String {
+        flag("--dir", self.dir.as_deref())
+            + &flag("-f", self.file.as_deref())
+            + &self.same_kubeconfig()
+    }
+
+    /// The flag by which another command, kubectl's too, reads the same kubeconfig, with a space
+    /// before it.
+    pub fn same_kubeconfig(&self) -> String {
+        flag("--kubeconfig", self.kubeconfig.as_deref())
+    }
+}
+
+/// A flag with a path, if there is one, and a space before it.
+pub(super) fn flag(name: &str, value: Option<&Path>) -> String {
+    let flag = |path: &Path| format!(" {name} {}", quote(&path.to_string_lossy()));
+    value.map(flag).unwrap_or_default()
 }
 
 /// The files of one mesh.
@@ -73,16 +97,16 @@ pub fn dir_of(choice: &Choice, mesh_id: &MeshId) -> Result<PathBuf, Failure> {
 /// Finds the mesh that the user means.
 pub fn find(choice: &Choice) -> Result<Home, Failure> {
     let dir = match (&choice.dir, &choice.file, &choice.mesh) {
-        (Some(dir), _, _) => existing_dir(dir)?,
+        (Some(dir), _, _) => existing_dir(choice, dir)?,
         (None, Some(file), _) => {
-            let topology = parse(&read_topology(file)?, file)?;
+            let topology = read_topology(choice, file)?;
             root()?.join(topology.mesh_id.as_ref())
         }
         (None, None, Some(mesh)) => {
             let id = MeshId::new(mesh).map_err(|why| Failure::usage(why.to_string()))?;
-            named_mesh(&root()?, &id)?
+            named_mesh(choice, &root()?, &id)?
         }
-        (None, None, None) => the_only_mesh(&root()?)?,
+        (None, None, None) => the_only_mesh(choice, &root()?)?,
     };
     let topology = choice.file.clone().unwrap_or_else(|| dir.join("topology.yaml"));
     Ok(Home { dir, topology })
@@ -95,11 +119,29 @@ pub fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Reads a topology file, which must be there.
-pub fn read_topology(path: &Path) -> Result<String, Failure> {
-    files::read(path)?.ok_or_else(|| {
+pub fn read_topology(choice: &Choice, path: &Path) -> Result<Topology, Failure> {
+    let text = files::read(path)?.ok_or_else(|| {
         Failure::new(format!("there is no topology file `{}`", path.display()))
             .hint("if it is kept elsewhere, name it: `-f <topology.yaml>`")
-            .hint("a new mesh gets one: `kubectl multimesh init --mesh-id <mesh id>`")
+            .hint(format!(
+                "a new mesh gets one: `kubectl multimesh init --mesh-id <mesh id>{}`",
+                choice.same_files()
+            ))
+    })?;
+    parse(&text, path).map_err(|error| {
+        use topology::Error as E;
+        let hint = match error {
+            E::NoContexts { .. } | E::BadContextName { .. } => Some(format!(
+                "the contexts that there are: `kubectl{} config get-contexts -o name`",
+                choice.same_kubeconfig()
+            )),
+            E::Empty { .. } => Some(format!(
+                "or remove it, and have one written to start from: `kubectl multimesh init --mesh-id <mesh id>{}`",
+                choice.same_files()
+            )),
+            _ => None,
+        };
+        Failure::from(error).maybe_hint(hint)
     })
 }
 
@@ -111,14 +153,14 @@ pub fn cause(error: &std::io::Error) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-fn existing_dir(dir: &Path) -> Result<PathBuf, Failure> {
+fn existing_dir(choice: &Choice, dir: &Path) -> Result<PathBuf, Failure> {
     if dir.is_dir() {
         Ok(dir.to_path_buf())
     } else {
         Err(Failure::new(format!("the mesh directory {} does not exist", dir.display())).hint(
             format!(
-                "create it: `kubectl multimesh init --dir {} --mesh-id <mesh id>`",
-                dir.display()
+                "create it: `kubectl multimesh init --mesh-id <mesh id>{}`",
+                choice.same_files()
             ),
         ))
     }
@@ -135,7 +177,7 @@ pub fn meshes(root: &Path) -> Vec<String> {
     names
 }
 
-fn named_mesh(root: &Path, id: &MeshId) -> Result<PathBuf, Failure> {
+fn named_mesh(choice: &Choice, root: &Path, id: &MeshId) -> Result<PathBuf, Failure> {
     let dir = root.join(id.as_ref());
     if dir.is_dir() {
         return Ok(dir);
@@ -147,14 +189,17 @@ fn named_mesh(root: &Path, id: &MeshId) -> Result<PathBuf, Failure> {
     } else {
         failure.hint(format!("the meshes there are {}", names.join(", ")))
     }
-    .hint(format!("create it: `kubectl multimesh init --mesh-id {id}`")))
+    .hint(format!("create it: `kubectl multimesh init --mesh-id {id}{}`", choice.same_files())))
 }
 
-fn the_only_mesh(root: &Path) -> Result<PathBuf, Failure> {
+fn the_only_mesh(choice: &Choice, root: &Path) -> Result<PathBuf, Failure> {
     let names = meshes(root);
     match names.as_slice() {
         [] => Err(Failure::usage(format!("there is no mesh in {}", root.display()))
-            .hint("create one: `kubectl multimesh init --mesh-id <mesh id>`")
+            .hint(format!(
+                "create one: `kubectl multimesh init --mesh-id <mesh id>{}`",
+                choice.same_files()
+            ))
             .hint("or name its files: `--dir <mesh directory>` or `-f <topology.yaml>`")),
         [name] => Ok(root.join(name)),
         several => Err(Failure::usage(format!("there are several meshes: {}", several.join(", ")))

@@ -87,19 +87,17 @@ fn is_accepted(options: &Options, context: &str, uid: &str) -> bool {
         .any(|it| matches!(it, Accepted::Cluster(begin) if uid.starts_with(begin)))
 }
 
-/// The same command, with this context's new identity accepted: its CA, or the cluster with this
-/// UID.
+/// The same command in backticks, with this context's new identity accepted: its CA, or the cluster
+/// with this UID.
 fn accepting(local: &Local, options: &Options, context: &str, uid: Option<&str>) -> String {
     let others = options.accept_identity.iter().filter(|text| accepted(text, context).is_none());
     let own = uid.map_or_else(|| context.to_owned(), |uid| format!("{context}={uid}"));
     let flags = others.chain([&own]).map(|text| format!(" --accept-identity {}", quote(text)));
-    format!(
-        "kubectl multimesh {}{}{}",
-        // Some have no such flag.
-        if ["status", "render"].contains(&options.command) { "apply" } else { options.command },
-        options.same_run(local.topology.mesh_id.as_ref()),
-        flags.collect::<String>()
-    )
+    let flags = options.same_run(local.topology.mesh_id.as_ref()) + &flags.collect::<String>();
+    // Some have no such flag.
+    let command =
+        if ["status", "render"].contains(&options.command) { "apply" } else { options.command };
+    format!("`kubectl multimesh {command}{flags}`")
 }
 
 /// Compares the CA that the kubeconfig trusts with the one of the last apply. Asks nobody. Where some
@@ -126,7 +124,7 @@ pub(super) fn check_authority(
     ))
     .hint("point the context to the right cluster in your kubeconfig")
     .hint(format!(
-        "or, if its CA was rotated, accept the new one; another cluster is refused still, and told: `{}`",
+        "or, if its CA was rotated, accept the new one; another cluster is refused still, and told: {}",
         accepting(local, options, context, None)
     )))
 }
@@ -151,7 +149,7 @@ pub(super) fn check_uid(
     ))
     .hint("point the context to the right cluster in your kubeconfig")
     .hint(format!(
-        "or, if the cluster was made anew under its old name, accept it: `{}`",
+        "or, if the cluster was made anew under its old name, accept it: {}",
         accepting(local, options, context, Some(uid))
     )))
 }
@@ -187,7 +185,7 @@ fn check_links(
     ))
     .hint("point the context to the right cluster in your kubeconfig")
     .hint(format!(
-        "or, if the cluster was made anew under its old name, accept it: `{}`",
+        "or, if the cluster was made anew under its old name, accept it: {}",
         accepting(local, options, context, Some(&seen.uid))
     )))
 }

@@ -135,7 +135,7 @@ impl Found {
             _ => None,
         };
         let topology = choice.file.clone().or(dir.map(|dir| dir.join("topology.yaml")));
-        let Some(topology) = topology else { return Err(no_mesh_id()) };
+        let Some(topology) = topology else { return Err(no_mesh_id(options)) };
         let written = match files::read(&topology)? {
             Some(text) => Some(topology::mesh_id(&text, &topology)?),
             None => None,
@@ -146,7 +146,7 @@ impl Found {
                 return Err(another_mesh(&topology, &written, &wanted));
             }
             (Some(id), _) | (None, Some(id)) => id,
-            (None, None) => return Err(no_mesh_id()),
+            (None, None) => return Err(no_mesh_id(options)),
         };
         let home = Home { dir: home::dir_of(choice, &mesh_id)?, topology };
         let state = State::load(&home.state(), mesh_id.as_ref())?;
@@ -175,9 +175,13 @@ fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-fn no_mesh_id() -> Failure {
-    Failure::usage("a new mesh needs a mesh ID, a name that no other mesh of yours has")
-        .hint("give it one: `kubectl multimesh init --mesh-id <mesh id>`, or set MESH_ID")
+fn no_mesh_id(options: &Options) -> Failure {
+    Failure::usage("a new mesh needs a mesh ID, a name that no other mesh of yours has").hint(
+        format!(
+            "give it one: `kubectl multimesh init --mesh-id <mesh id>{}`, or set MESH_ID",
+            options.choice.same_files()
+        ),
+    )
 }
 
 fn another_mesh(topology: &Path, written: &MeshId, wanted: &MeshId) -> Failure {
@@ -203,7 +207,7 @@ struct Proposal {
 fn propose(options: &Options, mesh_id: &MeshId) -> Result<Proposal, Failure> {
     let mut notes = Vec::new();
     let without = "topology.yaml has an example in place of your contexts";
-    let candidates = match Kubeconfig::load(options.kubeconfig.as_deref()) {
+    let candidates = match Kubeconfig::load(options.choice.kubeconfig.as_deref()) {
         Ok(kubeconfig) => {
             let candidates = candidates(&kubeconfig, &options.contexts)?;
             if candidates.is_empty() {

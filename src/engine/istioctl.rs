@@ -154,8 +154,10 @@ async fn ask_version(path: &Path) -> Result<String, Failure> {
     version::of_istioctl(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
         let said = shorten(&String::from_utf8_lossy(&output.stderr), path);
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        Failure::new(format!("{} does not tell its version{said}", path.display()))
-            .hint(format!("see what it says: `{} version --remote=false`", path.display()))
+        Failure::new(format!("{} does not tell its version{said}", path.display())).hint(format!(
+            "see what it says: `{} version --remote=false`",
+            quote(&path.to_string_lossy())
+        ))
     })
 }
 

@@ -50,8 +50,8 @@ struct Run {
     wait: Duration,
     /// Until when, from the first time on.
     deadline: OnceLock<Instant>,
-    /// The command to be typed for the same run.
-    again: String,
+    /// The flags by which a command means the same.
+    same_run: String,
 }
 
 impl Run {
@@ -123,13 +123,9 @@ impl Leases {
         let name = format!("{user}@{}, process {}", files::host(), std::process::id());
         let command = options.command.to_owned();
         let holder = Holder { directory: lock.identity(), name, command };
-        let again = format!(
-            "kubectl multimesh {}{}",
-            options.command,
-            options.same_run(local.topology.mesh_id.as_ref())
-        );
+        let same_run = options.same_run(local.topology.mesh_id.as_ref());
         let (wait, deadline) = (options.wait_lock, OnceLock::new());
-        let _ = self.inner.run.set(Run { holder, wait, deadline, again });
+        let _ = self.inner.run.set(Run { holder, wait, deadline, same_run });
     }
 
     fn run(&self) -> Result<&Run, Failure> {
@@ -297,6 +293,7 @@ impl ClusterLease<'_> {
 
     async fn take_late(&self, run: &Run) -> Result<Grip, Failure> {
         let end = run.deadline();
+        let Run { holder: Holder { command, .. }, same_run, .. } = run;
         let grip = loop {
             match take(&run.holder, self.cluster, self.namespace).await? {
                 Try::Taken { lease, asked, .. } => break self.grip(lease, asked),
@@ -313,7 +310,9 @@ impl ClusterLease<'_> {
                  one writes nothing more there",
                 self.context()
             ))
-            .hint(format!("run it again, on what is there now: `{}`", run.again)),
+            .hint(format!(
+                "run it again, on what is there now: `kubectl multimesh {command}{same_run}`"
+            )),
             Err(error) => error.into(),
         };
         grip.release().await;

@@ -187,8 +187,8 @@ pub(super) async fn credential(site: &Site, cluster: &Cluster) -> Result<Credent
             TOKEN_LIMIT.as_secs()
         ))
         .hint(format!(
-            "does its account exist? `kubectl --context {} -n {} get serviceaccount {}`",
-            site.context(),
+            "does its account exist? `kubectl{} -n {} get serviceaccount {}`",
+            site.same_cluster(),
             site.namespace(),
             site.member.reader
         ))

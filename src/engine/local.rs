@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::home::{self, Choice, Home};
+use super::home::{self, Choice, Home, flag};
 use super::identity;
 use super::state::{Left, Record, State};
 use crate::error::Failure;
 use crate::istio::base::{self, Base, Role};
 use crate::istio::operator::GatewayOverride;
 use crate::kube::kubeconfig::Sources;
-use crate::kube::{ContextEntry, Kubeconfig, quote};
+use crate::kube::{ContextEntry, Kubeconfig, quote, without};
 use crate::plan::prune::Linked;
 use crate::topology::{
     self, ClusterName, ContextName, ControlPlane, Member, Namespace, NetworkName, Selector,
@@ -23,8 +23,6 @@ use crate::topology::{
 pub struct Options {
     /// Which mesh.
     pub choice: Choice,
-    /// The kubeconfig, if not the usual ones.
-    pub kubeconfig: Option<PathBuf>,
     /// Selectors of contexts; none means all.
     pub contexts: Vec<String>,
     /// The istioctl, if not the first on PATH.
@@ -47,28 +45,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// The flags by which another command means the same mesh and kubeconfig, each with a space
-    /// before it.
+    /// The flags by which another command means the same mesh, kubeconfig and istioctl, each with a
+    /// space before it.
     pub fn same_mesh(&self, mesh_id: &str) -> String {
-        let Choice { dir, file, .. } = &self.choice;
-        let flag =
-            |name: &str, value: &Path| format!(" {name} {}", quote(&value.to_string_lossy()));
-        let mut flags = String::new();
-        flags.extend(dir.as_deref().map(|dir| flag("--dir", dir)));
-        flags.extend(file.as_deref().map(|file| flag("-f", file)));
-        if flags.is_empty()
-            && !mesh_id.is_empty()
-            && home::root().is_ok_and(|root| home::meshes(&root).len() > 1)
-        {
-            flags = flag("--mesh", Path::new(mesh_id));
-        }
-        flags + &self.same_kubeconfig()
-    }
-
-    /// The flag by which another command reads the same kubeconfig, with a space before it.
-    pub fn same_kubeconfig(&self) -> String {
-        let flag = |file: &Path| format!(" --kubeconfig {}", quote(&file.to_string_lossy()));
-        self.kubeconfig.as_deref().map(flag).unwrap_or_default()
+        let named = self.choice.dir.is_some() || self.choice.file.is_some();
+        let several = || home::root().is_ok_and(|root| home::meshes(&root).len() > 1);
+        let mesh = !named && !mesh_id.is_empty() && several();
+        let mesh = mesh.then(|| format!(" --mesh {}", quote(mesh_id))).unwrap_or_default();
+        mesh + &self.choice.same_files() + &flag("--istioctl", self.istioctl.as_deref())
     }
 
     /// The flags by which another command means the same mesh and the same contexts.
@@ -109,6 +93,11 @@ impl Site {
         self.member.server.as_deref().unwrap_or(&self.entry.server)
     }
 
+    /// The flags by which kubectl asks this cluster, each with a space before it.
+    pub fn same_cluster(&self) -> String {
+        self.entry.context().same_cluster()
+    }
+
     /// Whether its control plane is installed by the tool.
     pub fn managed(&self) -> bool {
         self.member.control_plane == ControlPlane::Managed
@@ -143,6 +132,11 @@ pub struct Local {
     pub kubeconfig: Kubeconfig,
     /// What was applied before.
     pub state: State,
+    /// The flags of this run by which another command means the same mesh, see
+    /// [`Options::same_mesh`].
+    pub same_mesh: String,
+    /// And those by which it means the same contexts too.
+    pub same_run: String,
 }
 
 impl Local {
@@ -167,12 +161,12 @@ impl Local {
     fn read(options: &Options, view: View) -> Result<Self, Failure> {
         let applied = view == View::Applied;
         let home = home::find(&options.choice)?;
-        let topology = topology::parse(&home::read_topology(&home.topology)?, &home.topology)?;
+        let topology = home::read_topology(&options.choice, &home.topology)?;
         check_mesh_id(&topology, options.choice.mesh.as_deref())?;
         let state = State::load(&home.state(), topology.mesh_id.as_ref())?;
         let kubeconfig = match view {
             View::Offline => Kubeconfig::load_from(&Sources::default())?,
-            View::Wanted | View::Applied => Kubeconfig::load(options.kubeconfig.as_deref())?,
+            View::Wanted | View::Applied => Kubeconfig::load(options.choice.kubeconfig.as_deref())?,
         };
         let names = topology::resolve(&topology, &pinned(&state))?;
         let mut members: Vec<(Member, ClusterName)> =
@@ -212,8 +206,17 @@ impl Local {
         };
         let sites = members.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
         let leavers = left.into_iter().map(site).collect::<Result<Vec<_>, Failure>>()?;
-        let local =
-            Self { home, topology, sites, leavers, given_up: Vec::new(), kubeconfig, state };
+        let local = Self {
+            same_mesh: options.same_mesh(topology.mesh_id.as_ref()),
+            same_run: options.same_run(topology.mesh_id.as_ref()),
+            home,
+            topology,
+            sites,
+            leavers,
+            given_up: Vec::new(),
+            kubeconfig,
+            state,
+        };
         local.check_accepted(options)?;
         Ok(local)
     }
@@ -251,7 +254,8 @@ impl Local {
                     "`{context}` is in the topology, so it cannot be given up"
                 ))
                 .hint(format!(
-                    "leave it out of this run: `--contexts '^{context}'`, or remove it from {}",
+                    "leave it out of this run: `{}`, or remove it from {}",
+                    without(context),
                     self.home.topology.display()
                 )));
             }
@@ -304,6 +308,11 @@ impl Local {
         let given_up = self.given_up.iter().map(String::as_str);
         linked.known = recorded.chain(members).chain(given_up).collect();
         linked
+    }
+
+    /// The hint for everything that an apply mends.
+    pub(super) fn mend(&self) -> String {
+        format!("mend it: `kubectl multimesh apply{}`", self.same_run)
     }
 
     /// The members that this run works on.

@@ -9,7 +9,7 @@ use super::identity;
 use super::local::{Local, Options, Site};
 use crate::error::Failure;
 use crate::istio::version::{self, Version};
-use crate::kube::{self, Access, Cluster, quote};
+use crate::kube::{self, Access, Cluster, quote, without};
 use crate::plan::object::{self, Key};
 
 /// The rights that an apply and a teardown need, as (group, resource).
@@ -76,8 +76,8 @@ pub(super) async fn check_access(
         ))
         .hint("use a context with the rights of cluster-admin, or have these granted")
         .hint(format!(
-            "check: `kubectl --context {} auth can-i {}`",
-            quote(site.context()),
+            "check: `kubectl{} auth can-i {}`",
+            site.same_cluster(),
             missing[0]
         )),
     ))
@@ -150,11 +150,12 @@ fn check_membership(
             "`{context}` belongs to the mesh `{mesh}` already, and a cluster can be in one mesh only"
         ))
         .hint(format!(
-            "take it out of there first: `kubectl multimesh teardown --mesh {mesh} --contexts {}{}`",
+            "take it out of there first: `kubectl multimesh teardown --mesh {} --contexts {}{}`",
+            quote(mesh),
             quote(context),
-            options.same_kubeconfig()
+            options.choice.same_kubeconfig()
         ))
-        .hint(format!("or leave it out here: `--contexts {}`", quote(&format!("^{context}")))));
+        .hint(format!("or leave it out here: `{}`", without(context))));
     }
     let record = local.state.contexts.get(context).filter(|record| record.uid == seen.uid);
     if let Some(record) = record.filter(|record| record.namespace != site.namespace()) {
@@ -221,7 +222,7 @@ fn check_istio(reached: &Reached<'_>, istioctl: &str) -> Result<(), Failure> {
             .hint(format!(
                 "keep it and join it to the mesh: `control_plane: existing` under `{context}` in the topology"
             ))
-            .hint(format!("or remove it first, with all Istio configuration there: `istioctl uninstall --purge --context {}`", quote(context))));
+            .hint(format!("or remove it first, with all Istio configuration there: `istioctl uninstall --purge{}`", site.same_cluster())));
         }
         if let Some(version) = version.filter(|version| version != istioctl) {
             return Err(Failure::new(format!(

@@ -35,8 +35,6 @@ mod trust;
 
 pub use model::*;
 
-/// The hint for everything that an apply mends.
-const APPLY: &str = "mend it: `kubectl multimesh apply`";
 /// After this time the user is told which cluster is waited for.
 const TELL: Duration = Duration::from_secs(3);
 /// How often links that come up are looked at.

@@ -21,7 +21,7 @@ use super::lease::{Basis, ClusterLease, Leases};
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
-use crate::kube::{Access, quote};
+use crate::kube::{Access, quote, without};
 use crate::plan::object::PARENT;
 use crate::plan::removal::Removal;
 
@@ -177,7 +177,7 @@ pub(super) fn check_owner(
     let Reached { site, seen, .. } = reached;
     let (context, namespace) = (site.context(), site.namespace());
     let mesh_id = local.topology.mesh_id.as_ref();
-    let without = format!("leave it out here: `--contexts {}`", quote(&format!("^{context}")));
+    let without = format!("leave it out here: `{}`", without(context));
     match look::owner(seen, mesh_id) {
         // Labels alone do not say whose mesh it is.
         Owner::Us
@@ -204,7 +204,7 @@ pub(super) fn check_owner(
             "tear that one down: `kubectl multimesh teardown --mesh {} --contexts {}{}`",
             quote(&mesh),
             quote(context),
-            options.same_kubeconfig()
+            options.choice.same_kubeconfig()
         ))
         .hint(without)),
     }

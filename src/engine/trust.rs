@@ -12,6 +12,7 @@ use super::identity;
 use super::local::{Local, Site};
 use super::observe::Observed;
 use crate::error::Failure;
+use crate::kube::{quote, without};
 use crate::pki::{self, Cacerts, Root, Store, issue, renewal_due};
 use crate::plan::object;
 use crate::plan::outline::CertificateChange;
@@ -159,8 +160,8 @@ fn live_cacerts(site: &Site, seen: &Observed) -> Result<Option<Found>, Failure> 
             site.namespace()
         ))
         .hint(format!(
-            "look at it: `kubectl --context {} -n {} describe secret cacerts`",
-            site.context(),
+            "look at it: `kubectl{} -n {} describe secret cacerts`",
+            site.same_cluster(),
             site.namespace()
         ))
     })?;
@@ -206,7 +207,10 @@ fn new_root(
             "there is no root CA in {}, and not all clusters of the topology were looked at",
             certs.display()
         ))
-        .hint("if this mesh is new, make its root CA first: `kubectl multimesh init`")
+        .hint(format!(
+            "if this mesh is new, make its root CA first: `kubectl multimesh init{}`",
+            local.same_mesh
+        ))
         .hint(format!(
             "if it was made elsewhere, put its root-cert.pem and root-key.pem into {}",
             certs.display()
@@ -230,8 +234,8 @@ fn check_record(local: &Local, root: &Root) -> Result<(), Failure> {
         ))
         .hint("restore root-cert.pem and root-key.pem: clusters with different roots refuse each other's traffic")
         .hint(format!(
-            "compare: `openssl x509 -noout -fingerprint -sha256 -in {}/root-cert.pem` should give {recorded}",
-            local.home.certs().display()
+            "compare: `openssl x509 -noout -fingerprint -sha256 -in {}` should give {recorded}",
+            quote(&local.home.certs().join("root-cert.pem").to_string_lossy())
         ))),
         _ => Ok(()),
     }
@@ -266,10 +270,10 @@ fn refuse_mixed_trust(
         root.certificate.subject,
         list.join(", "),
     ))
-    .hint(format!("leave the cluster out for now: `--contexts '^{}'`", site.context()))
+    .hint(format!("leave the cluster out for now: `{}`", without(site.context())))
     .hint(format!(
-        "or, if nothing there needs the old root: `kubectl --context {} -n {} delete secret cacerts`",
-        site.context(),
+        "or, if nothing there needs the old root: `kubectl{} -n {} delete secret cacerts`",
+        site.same_cluster(),
         site.namespace()
     )))
 }
@@ -286,7 +290,7 @@ fn refuse_self_signed(site: &Site, seen: &Observed, has_cacerts: bool) -> Result
         site.namespace()
     ))
     .hint("give it an intermediate of the mesh's root first")
-    .hint(format!("or leave it out: `--contexts '^{}'`", site.context())))
+    .hint(format!("or leave it out: `{}`", without(site.context()))))
 }
 
 /// The intermediate that a cluster should have: the one on disk, the cluster's own where it is

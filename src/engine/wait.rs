@@ -66,9 +66,9 @@ impl Wait<'_> {
     /// Waits until a Deployment has rolled out its latest generation.
     pub(super) async fn deployment(&self, key: &Key) -> Result<(), Failure> {
         let id = ResourceId::namespaced("apps/v1", "Deployment", &key.namespace, &key.name);
-        let context = self.cluster.context();
+        let at = self.cluster.same_cluster();
         let hint = format!(
-            "look at its pods: `kubectl --context {context} -n {0} get pods`, and at `kubectl --context {context} -n {0} describe deployment {1}`",
+            "look at its pods: `kubectl{at} -n {0} get pods`, and at `kubectl{at} -n {0} describe deployment {1}`",
             key.namespace, key.name,
         );
         let look = || async {
@@ -109,8 +109,8 @@ impl Wait<'_> {
             }
         };
         let hint = format!(
-            "look at istiod: `kubectl --context {} -n {namespace} logs -l app=istiod --tail 20`",
-            self.cluster.context()
+            "look at istiod: `kubectl{} -n {namespace} logs -l app=istiod --tail 20`",
+            self.cluster.same_cluster()
         );
         self.until("the injection webhook", &hint, look).await
     }
@@ -126,8 +126,8 @@ impl Wait<'_> {
             })
         };
         let hint = format!(
-            "does this cluster have a load balancer? `kubectl --context {} -n {namespace} describe service {name}`",
-            self.cluster.context()
+            "does this cluster have a load balancer? `kubectl{} -n {namespace} describe service {name}`",
+            self.cluster.same_cluster()
         );
         self.until(&format!("the address of Service {namespace}/{name}"), &hint, look).await
     }

@@ -95,6 +95,11 @@ impl Cluster {
         &self.inner.recipe.entry.name
     }
 
+    /// The flags by which kubectl asks this cluster, each with a space before it.
+    pub fn same_cluster(&self) -> String {
+        self.inner.recipe.entry.context().same_cluster()
+    }
+
     /// The URL of the API server, as the kubeconfig has it.
     pub fn server(&self) -> &str {
         &self.inner.recipe.entry.server
@@ -244,7 +249,8 @@ impl Cluster {
     }
 
     pub(super) fn call(&self, verb: &'static str, object: String) -> Call {
-        Call { context: self.context().to_owned(), server: self.server().to_owned(), verb, object }
+        let context = self.inner.recipe.entry.context();
+        Call { context, server: self.server().to_owned(), verb, object }
     }
 
     /// The error for an answer that is not what an API server sends.

@@ -112,7 +112,7 @@ impl Recipe {
         // client-go dropped gcp and azure in 1.26; what is left of others is `oidc`.
         if let Some(provider) = user.auth_provider.as_ref().filter(|p| p.name != "oidc") {
             return Err(Error::AuthProvider {
-                context: context.to_owned(),
+                context: entry.context(),
                 user: entry.user,
                 provider: provider.name.clone(),
             });
@@ -121,7 +121,7 @@ impl Recipe {
         let plugin = Plugin::of(&user, &entry.user, context, cluster, rules);
         user.exec = None;
         let proxy = proxy::select(
-            context,
+            &entry.context(),
             &entry.cluster,
             &server,
             entry.proxy_url.as_deref(),
@@ -173,7 +173,7 @@ impl Recipe {
         };
         let answer = self.credentials.get(plugin, refused).await;
         answer.map(Some).map_err(|fault| Error::ExecPlugin {
-            context: self.entry.name.clone(),
+            context: self.entry.context(),
             user: self.entry.user.clone(),
             command: plugin.command().to_owned(),
             fault,
@@ -183,7 +183,7 @@ impl Recipe {
     /// Builds a client. Files of credentials are read here, and not on the threads of the runtime.
     pub(super) async fn build(&self, credential: Option<&Credential>) -> Result<Line, Error> {
         let invalid = |reason: String| Error::InvalidCredential {
-            context: self.entry.name.clone(),
+            context: self.entry.context(),
             user: self.entry.user.clone(),
             reason,
         };
@@ -205,7 +205,7 @@ impl Recipe {
 
 fn server(entry: &ContextEntry) -> Result<Uri, Error> {
     let invalid = |reason: &str| Error::InvalidServer {
-        context: entry.name.clone(),
+        context: entry.context(),
         cluster: entry.cluster.clone(),
         reason: reason.to_owned(),
     };
@@ -224,7 +224,7 @@ type Roots = (Option<String>, Option<Vec<Vec<u8>>>);
 
 fn authority(entry: &ContextEntry, cluster: &::kube::config::Cluster) -> Result<Roots, Error> {
     let invalid = |reason: String| Error::InvalidAuthority {
-        context: entry.name.clone(),
+        context: entry.context(),
         cluster: entry.cluster.clone(),
         reason,
     };

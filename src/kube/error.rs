@@ -14,9 +14,10 @@ pub use cause::{Call, Contact, FieldConflict, PluginFault, ProxySource, TlsFault
 
 use cause::seconds;
 
+use super::context::Context;
+
 pub(crate) use answer::{StatusAnswer, refusal};
 pub(crate) use fault::{Fault, build_error};
-pub(crate) use hint::quote;
 
 /// The errors of the room `kube`. The text is one sentence for an operator; [`Error::hint`] has the
 /// next command.
@@ -44,7 +45,7 @@ pub enum Error {
     #[error("{}", no_context(context, known, similar.as_deref(), files))]
     NoContext {
         /// The name asked for.
-        context: String,
+        context: Context,
         /// The contexts that there are.
         known: Vec<String>,
         /// The one that was probably meant.
@@ -58,7 +59,7 @@ pub enum Error {
     )]
     NoClusterEntry {
         /// The context.
-        context: String,
+        context: Context,
         /// The missing entry.
         cluster: String,
     },
@@ -66,7 +67,7 @@ pub enum Error {
     #[error("`{context}`: the kubeconfig has no user entry `{user}`, which this context names")]
     NoUserEntry {
         /// The context.
-        context: String,
+        context: Context,
         /// The missing entry; empty when the context names none.
         user: String,
     },
@@ -74,7 +75,7 @@ pub enum Error {
     #[error("`{context}`: the server of cluster `{cluster}` in the kubeconfig {reason}")]
     InvalidServer {
         /// The context.
-        context: String,
+        context: Context,
         /// The cluster entry.
         cluster: String,
         /// What is wrong with it.
@@ -86,7 +87,7 @@ pub enum Error {
     )]
     InvalidAuthority {
         /// The context.
-        context: String,
+        context: Context,
         /// The cluster entry.
         cluster: String,
         /// What is wrong with it.
@@ -96,7 +97,7 @@ pub enum Error {
     #[error("`{context}`: {source_of_proxy} {reason}")]
     InvalidProxy {
         /// The context.
-        context: String,
+        context: Context,
         /// Where the address comes from.
         source_of_proxy: ProxySource,
         /// What is wrong with it; never the value, which may hold a password.
@@ -108,7 +109,7 @@ pub enum Error {
     )]
     InvalidCredential {
         /// The context.
-        context: String,
+        context: Context,
         /// The user entry.
         user: String,
         /// What is wrong.
@@ -120,7 +121,7 @@ pub enum Error {
     )]
     AuthProvider {
         /// The context.
-        context: String,
+        context: Context,
         /// The user entry.
         user: String,
         /// Its provider.
@@ -130,7 +131,7 @@ pub enum Error {
     #[error("`{context}`: the credential plugin `{command}` of user `{user}` {fault}")]
     ExecPlugin {
         /// The context.
-        context: String,
+        context: Context,
         /// The user entry.
         user: String,
         /// The program.
@@ -142,7 +143,7 @@ pub enum Error {
     #[error("`{context}`: {} {cause}", destination(server, proxy.as_deref()))]
     Unreachable {
         /// The context.
-        context: String,
+        context: Context,
         /// The URL of its API server.
         server: String,
         /// The proxy on the way, without credentials.
@@ -154,7 +155,7 @@ pub enum Error {
     #[error("`{context}`: the TLS handshake with the API server at {server} failed: {fault}")]
     Tls {
         /// The context.
-        context: String,
+        context: Context,
         /// The URL of its API server.
         server: String,
         /// What happened.
@@ -292,7 +293,7 @@ pub enum Error {
     #[error("`{context}`: cannot send {object}: {reason}")]
     InvalidObject {
         /// The context.
-        context: String,
+        context: Context,
         /// As much of its name as there is.
         object: String,
         /// What it lacks.
@@ -314,6 +315,10 @@ impl Error {
     /// The kubeconfig context that the error belongs to, or `None` for errors of the kubeconfig
     /// itself.
     pub fn context(&self) -> Option<&str> {
+        self.place().map(Context::name)
+    }
+
+    fn place(&self) -> Option<&Context> {
         match self {
             Self::KubeconfigUnreadable { .. } | Self::KubeconfigInvalid { .. } => None,
             Self::NoContext { context, .. }
@@ -371,7 +376,12 @@ fn place(position: Option<(u64, u64)>) -> String {
     position.map_or_else(String::new, |(line, column)| format!(", line {line}, column {column},"))
 }
 
-fn no_context(context: &str, known: &[String], similar: Option<&str>, files: &[PathBuf]) -> String {
+fn no_context(
+    context: &Context,
+    known: &[String],
+    similar: Option<&str>,
+    files: &[PathBuf],
+) -> String {
     const SHOWN: usize = 10;
     if files.is_empty() {
         return format!("there is no kubeconfig, and so no context `{context}`");

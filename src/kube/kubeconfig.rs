@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ::kube::config as file;
 use zeroize::Zeroizing;
 
+use super::context::Context;
 use super::credential::Credentials;
 use super::error::Error;
 use crate::files;
@@ -20,6 +21,7 @@ mod document;
 pub struct Kubeconfig {
     merged: Arc<file::Kubeconfig>,
     files: Arc<[PathBuf]>,
+    explicit: Option<PathBuf>,
     pub(super) credentials: Credentials,
 }
 
@@ -28,6 +30,8 @@ pub struct Kubeconfig {
 pub struct ContextEntry {
     /// The name of the context.
     pub name: String,
+    /// The kubeconfig, where the user named one.
+    pub kubeconfig: Option<PathBuf>,
     /// The cluster entry that it names.
     pub cluster: String,
     /// The user entry that it names; empty when it names none.
@@ -49,6 +53,7 @@ impl ContextEntry {
     pub fn unknown(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            kubeconfig: None,
             cluster: String::new(),
             user: String::new(),
             server: String::new(),
@@ -57,6 +62,11 @@ impl ContextEntry {
             proxy_url: None,
             insecure_skip_tls_verify: false,
         }
+    }
+
+    /// The context as kubectl is told of it.
+    pub fn context(&self) -> Context {
+        Context::new(&self.name, self.kubeconfig.as_deref())
     }
 }
 
@@ -119,7 +129,7 @@ impl Kubeconfig {
                 }
             }
         }
-        Self::merge(contents)
+        Ok(Self { explicit: sources.explicit.clone(), ..Self::merge(contents)? })
     }
 
     /// Merges the contents of files, each with its path, in their order; see [`Self::load_from`].
@@ -143,6 +153,7 @@ impl Kubeconfig {
         Ok(Self {
             merged: Arc::new(merged),
             files: files.into(),
+            explicit: None,
             credentials: Credentials::default(),
         })
     }
@@ -182,7 +193,7 @@ impl Kubeconfig {
             .find(|named| named.name == entry.cluster)
             .and_then(|named| named.cluster.as_ref())
             .ok_or_else(|| Error::NoClusterEntry {
-                context: name.to_owned(),
+                context: entry.context(),
                 cluster: entry.cluster.clone(),
             })?;
         let user = self
@@ -191,7 +202,7 @@ impl Kubeconfig {
             .iter()
             .find(|named| named.name == entry.user)
             .ok_or_else(|| Error::NoUserEntry {
-                context: name.to_owned(),
+                context: entry.context(),
                 user: entry.user.clone(),
             })?
             .auth_info
@@ -211,6 +222,7 @@ impl Kubeconfig {
         let text = |value: Option<&String>| value.filter(|text| !text.is_empty()).cloned();
         Some(ContextEntry {
             name: named.name.clone(),
+            kubeconfig: self.explicit.clone(),
             cluster: context.cluster.clone(),
             user: context.user.clone().unwrap_or_default(),
             server: cluster.and_then(|c| c.server.clone()).unwrap_or_default(),
@@ -234,7 +246,8 @@ impl Kubeconfig {
             .filter(|(score, _)| *score >= SIMILAR)
             .max_by(|(a, _), (b, _)| a.total_cmp(b))
             .map(|(_, other)| other.clone());
-        Error::NoContext { context: name.to_owned(), known, similar, files: self.files.to_vec() }
+        let context = Context::new(name, self.explicit.as_deref());
+        Error::NoContext { context, known, similar, files: self.files.to_vec() }
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod cluster;
 pub mod connect;
+mod context;
 mod credential;
 pub mod error;
 mod exec;
@@ -25,8 +26,9 @@ mod transport;
 
 pub use cluster::{Cluster, KubernetesVersion};
 pub use connect::ConnectOptions;
+pub use context::Context;
+pub(crate) use context::{quote, without};
 pub use error::Error;
-pub(crate) use error::quote;
 pub use inventory::Inventory;
 pub use kubeconfig::{ContextEntry, Kubeconfig};
 pub use objects::{Apply, Deletion, Propagation};

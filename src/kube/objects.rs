@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
 use super::cluster::Cluster;
-use super::error::Error;
+use super::error::{Call, Error};
 use super::resources::{Resource, ResourceId, segment};
 use super::transport::Ask;
 
@@ -315,11 +315,8 @@ impl Cluster {
     }
 
     fn invalid(&self, object: String, reason: &str) -> Error {
-        Error::InvalidObject {
-            context: self.context().to_owned(),
-            object,
-            reason: reason.to_owned(),
-        }
+        let Call { context, object, .. } = self.call("send", object);
+        Error::InvalidObject { context, object, reason: reason.to_owned() }
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use http::Uri;
 
+use super::context::Context;
 use super::error::{Error, ProxySource};
 
 /// The environment variables that name proxies. Empty values count as unset.
@@ -40,14 +41,14 @@ impl ProxyVariables {
 
 /// The proxy for `server`, or `None` for a direct connection.
 pub(super) fn select(
-    context: &str,
+    context: &Context,
     cluster: &str,
     server: &Uri,
     configured: Option<&str>,
     variables: &ProxyVariables,
 ) -> Result<Option<Uri>, Error> {
     let invalid = |source_of_proxy: ProxySource, reason: &str| Error::InvalidProxy {
-        context: context.to_owned(),
+        context: context.clone(),
         source_of_proxy,
         reason: reason.to_owned(),
     };
@@ -182,6 +183,10 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
+    fn east() -> Context {
+        Context::new("east", None)
+    }
+
     const PROXY: &str = "http://proxy.corp:3128";
 
     fn chosen(server: &str, no_proxy: &str) -> Option<String> {
@@ -191,7 +196,7 @@ mod tests {
             no_proxy: Some(no_proxy.to_owned()),
         };
         let server = server.parse().unwrap();
-        select("east", "east", &server, None, &variables).unwrap().map(|uri| shown(&uri))
+        select(&east(), "east", &server, None, &variables).unwrap().map(|uri| shown(&uri))
     }
 
     #[rstest]
@@ -237,7 +242,7 @@ mod tests {
             no_proxy: Some("*".to_owned()),
         };
         let server = Uri::from_static("https://10.1.2.3:6443");
-        select("east", "east-1", &server, Some(value), &variables)
+        select(&east(), "east-1", &server, Some(value), &variables)
     }
 
     #[test]
@@ -264,13 +269,13 @@ mod tests {
             ..ProxyVariables::default()
         };
         let server = Uri::from_static("https://10.1.2.3:6443");
-        let uri = select("east", "east", &server, None, &variables).unwrap().unwrap();
+        let uri = select(&east(), "east", &server, None, &variables).unwrap().unwrap();
         assert_eq!(shown(&uri), "http://proxy.corp:3128");
         let bad = ProxyVariables {
             https_proxy: Some("gopher://user:hunter2@proxy.corp".to_owned()),
             ..ProxyVariables::default()
         };
-        let error = select("east", "east", &server, None, &bad).unwrap_err();
+        let error = select(&east(), "east", &server, None, &bad).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
         assert!(error.to_string().contains("environment variable `HTTPS_PROXY`"));
     }

@@ -224,7 +224,7 @@ impl Cluster {
         let recipe = self.recipe();
         let call = Box::new(terms.call);
         let unreachable = |cause| Error::Unreachable {
-            context: recipe.entry.name.clone(),
+            context: recipe.entry.context(),
             server: recipe.entry.server.clone(),
             proxy: recipe.proxy.clone(),
             cause,
@@ -237,7 +237,7 @@ impl Cluster {
             Fault::Garbled(reason) => Error::Garbled { call, reason },
             Fault::Command(code, output) => Error::CommandFailed { call, code, output },
             Fault::Tls(fault) => Error::Tls {
-                context: recipe.entry.name.clone(),
+                context: recipe.entry.context(),
                 server: recipe.entry.server.clone(),
                 fault,
             },

@@ -175,11 +175,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Yaml(error) => error.hint(),
-            Self::Empty { .. } => Some(
-                "it needs `mesh_id: <name>` and `contexts:`; `kubectl multimesh init` writes one \
-                 to start from"
-                    .to_owned(),
-            ),
+            Self::Empty { .. } => Some("it needs `mesh_id: <name>` and `contexts:`".to_owned()),
             Self::UnknownKey { meant: Some(key), .. } => Some(format!("did you mean `{key}`?")),
             Self::UnknownKey { key, context: None, .. } if key == "apiVersion" || key == "kind" => {
                 Some(
@@ -196,14 +192,11 @@ impl Error {
                 Some("add a line such as `mesh_id: my-mesh` at the top".to_owned())
             }
             Self::NoContexts { .. } => Some(
-                "un-comment an entry or add one: a kubeconfig context with its `network:` below \
-                 it; `kubectl config get-contexts -o name` lists them"
+                "un-comment an entry or add one: a kubeconfig context with its `network:` below it"
                     .to_owned(),
             ),
             Self::WrongType { hint, .. } | Self::Invalid { hint, .. } => hint.clone(),
-            Self::BadContextName { .. } => {
-                Some("`kubectl config get-contexts -o name` lists the names there are".to_owned())
-            }
+            Self::BadContextName { .. } => None,
             Self::ClusterNameTaken { context, .. } => {
                 Some(format!("give `{context}` another name with `cluster:`"))
             }

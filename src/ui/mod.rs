@@ -2,6 +2,7 @@
 
 mod list;
 pub mod plan;
+pub mod program;
 pub mod progress;
 pub mod status;
 mod story;
@@ -143,8 +144,14 @@ impl Ui {
             self.line(&format!("{margin} | {caret}{ERROR}^{ERROR:#}"));
         }
         for hint in &failure.hints {
-            self.line(&format!("{HINT}hint:{HINT:#} {}", harmless(hint)));
+            let hint = harmless(&program::as_called(hint));
+            self.line(&format!("{HINT}hint:{HINT:#} {hint}"));
         }
+    }
+
+    /// Prints what comes next, to stderr.
+    pub fn next(&self, text: &str) {
+        self.line(&format!("next: {}", program::as_called(text)));
     }
 
     /// Asks a yes-or-no question at the terminal; only `y` and `yes` are a yes.

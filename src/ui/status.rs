@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::table::{table as lay_out, width};
-use super::{Tone, count};
+use super::{Tone, count, program};
 use crate::engine::status::{
     ClusterState, ClusterStatus, Finding, Gateway, Level, LinkState, LinkStatus, MeshStatus, Trust,
     TrustState, Verdict,
@@ -72,7 +72,7 @@ fn unprintable(error: &dyn std::fmt::Display) -> Failure {
 fn tell(screen: &mut String, finding: &Finding) {
     let _ = writeln!(screen, "  {}", finding.message);
     for hint in &finding.hints {
-        let _ = writeln!(screen, "    hint: {hint}");
+        let _ = writeln!(screen, "    hint: {}", program::as_called(hint));
     }
 }
 

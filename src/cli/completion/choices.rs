@@ -48,7 +48,6 @@ fn candidates(names: Vec<String>, mark: &str, start: &str) -> Vec<CompletionCand
 
 /// What the command line says of files so far, and the environment where it says nothing.
 struct Line {
-    kubeconfig: Option<PathBuf>,
     choice: Choice,
 }
 
@@ -60,10 +59,10 @@ impl Line {
         let dir = value(&words, &["--dir"]).or_else(|| environment("WORKDIR"));
         let mesh = value(&words, &["--mesh", "--mesh-id"]).or_else(|| environment("MESH_ID"));
         let file = value(&words, &["--filename", "-f"]);
-        Self {
-            kubeconfig: value(&words, &["--kubeconfig"]).map(PathBuf::from),
-            choice: Choice { dir: dir.map(PathBuf::from), file: file.map(PathBuf::from), mesh },
-        }
+        let kubeconfig = value(&words, &["--kubeconfig"]);
+        let path = |text: Option<String>| text.map(PathBuf::from);
+        let (dir, file, kubeconfig) = (path(dir), path(file), path(kubeconfig));
+        Self { choice: Choice { dir, file, mesh, kubeconfig } }
     }
 
     /// The contexts of the topology; none where there is no mesh.
@@ -82,7 +81,7 @@ impl Line {
     }
 
     fn kubeconfig(&self) -> Vec<String> {
-        let file: Option<&Path> = self.kubeconfig.as_deref();
+        let file: Option<&Path> = self.choice.kubeconfig.as_deref();
         let config = Kubeconfig::load(file);
         let contexts = config.map(|config| config.contexts()).unwrap_or_default();
         contexts.into_iter().map(|context| context.name).collect()

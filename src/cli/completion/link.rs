@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{COMPLETER, PROGRAM};
+use super::COMPLETER;
 use crate::engine::home::cause;
 use crate::error::Failure;
 use crate::files;
 use crate::ui::Ui;
+use crate::ui::program::PROGRAM;
 
 /// Makes the name, if it is not there.
 pub(super) fn install(ui: Ui, folder: Option<&Path>) -> Result<(), Failure> {

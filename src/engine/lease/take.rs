@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Run;
 use super::grip::Moment;
 use crate::error::Failure;
-use crate::kube::{Cluster, Error, FIELD_MANAGER, ResourceId, quote};
+use crate::kube::{Cluster, Error, FIELD_MANAGER, ResourceId};
 use crate::plan::lease::{self, Claim, Holder, Other};
 
 /// How often a lease is tried that changes hands at this very moment.
@@ -86,7 +86,8 @@ async fn server_time(cluster: &Cluster, namespace: &str) -> Result<Timestamp, Er
 
 /// Says who has a lease, since when, and what to do about it.
 pub(super) fn held(run: &Run, cluster: &Cluster, namespace: &str, other: &Other) -> Failure {
-    let context = cluster.context();
+    let (context, at) = (cluster.context(), cluster.same_cluster());
+    let Run { holder: Holder { command, .. }, same_run, .. } = run;
     let mut text = format!("`{context}`: {} is at work on this cluster", other.name);
     if let Some(command) = &other.command {
         let _ = write!(text, " (`{command}`)");
@@ -101,8 +102,9 @@ pub(super) fn held(run: &Run, cluster: &Cluster, namespace: &str, other: &Other)
     if !run.wait.is_zero() {
         let _ = write!(text, "; waited {} s for it to end", run.wait.as_secs());
     }
-    let failure =
-        Failure::new(text).hint(format!("wait for it to end: `{} --wait-lock 5m`", run.again));
+    let failure = Failure::new(text).hint(format!(
+        "wait for it to end: `kubectl multimesh {command}{same_run} --wait-lock 5m`"
+    ));
     match other.silent {
         Some(silent) => {
             let left = (other.lasts - silent).max(SignedDuration::ZERO).as_secs() + 1;
@@ -111,8 +113,7 @@ pub(super) fn held(run: &Run, cluster: &Cluster, namespace: &str, other: &Other)
             ))
         }
         None => failure.hint(format!(
-            "if nobody needs it: `kubectl --context {} -n {namespace} delete lease {}`",
-            quote(context),
+            "if nobody needs it: `kubectl{at} -n {namespace} delete lease {}`",
             lease::NAME
         )),
     }

@@ -28,14 +28,14 @@ pub(super) fn build(
         .iter()
         .map(|(site, look)| cluster(local, site, look, &anchor, now, &mut findings))
         .collect();
-    let (links, about_links) = links(seen, reviews);
+    let (links, about_links) = links(local, seen, reviews);
     for cluster in &mut clusters {
         let own = links.iter().filter(|link| link.from == cluster.context);
         let up = own.clone().filter(|link| link.state == LinkState::Up).count();
         cluster.links = Tally { up, expected: own.count() };
     }
     findings.extend(about_links);
-    findings.extend(fresh(&clusters));
+    findings.extend(fresh(&clusters, &local.same_run));
     findings.extend(same_clusters(&clusters));
     findings.extend(istio_versions(&clusters));
     if clusters.iter().any(|cluster| cluster.state == ClusterState::Member) {
@@ -85,7 +85,7 @@ pub(super) fn build(
 }
 
 /// Clusters that nothing was applied to.
-fn fresh(clusters: &[ClusterStatus]) -> Option<Finding> {
+fn fresh(clusters: &[ClusterStatus], same_run: &str) -> Option<Finding> {
     let fresh = clusters.iter().filter(|cluster| cluster.state == ClusterState::NotApplied);
     let contexts: Vec<&str> = fresh.map(|cluster| cluster.context.as_str()).collect();
     let (one, text) = match contexts.as_slice() {
@@ -97,7 +97,7 @@ fn fresh(clusters: &[ClusterStatus]) -> Option<Finding> {
         ),
     };
     let finding = Finding::new(Level::Problem, Check::Membership, one, text);
-    Some(finding.hint("bring them in: `kubectl multimesh apply`"))
+    Some(finding.hint(format!("bring them in: `kubectl multimesh apply{same_run}`")))
 }
 
 /// Contexts that lead to one cluster.
@@ -153,10 +153,11 @@ fn strangers(local: &Local, seen: &[Seen<'_>]) -> Vec<Finding> {
                      which the topology does not have"
                 );
                 let (level, check) = (Level::Note, Check::RemoteSecret);
-                let delete =
-                    format!("kubectl --context {context} -n {namespace} delete secret {name}");
                 let finding = Finding::new(level, check, Some(context), text);
-                findings.push(finding.hint(format!("if nobody needs it: `{delete}`")));
+                findings.push(finding.hint(format!(
+                    "if nobody needs it: `kubectl{} -n {namespace} delete secret {name}`",
+                    site.same_cluster()
+                )));
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::engine::wait::{pod_reason, rollout_missing};
 use crate::error::beside;
 use crate::istio::operator::GATEWAY;
 use crate::istio::version::{self, Version};
-use crate::kube::Error;
+use crate::kube::{Error, without};
 use crate::plan::desired::{CROSS_NETWORK_GATEWAY, NETWORK_LABEL};
 use crate::plan::object::{Key, label};
 
@@ -65,7 +65,7 @@ pub(super) fn cluster(
             return status;
         }
     };
-    let mut judge = Judge { site, look, findings };
+    let mut judge = Judge { local, site, look, findings };
     status.uid.clone_from(&look.uid);
     status.kubernetes = Some(look.kubernetes.git_version.clone());
     status.istio = istio(look);
@@ -77,13 +77,13 @@ pub(super) fn cluster(
         return status;
     }
     status.state = ClusterState::Member;
-    judge.membership(local);
+    judge.membership();
     judge.kubernetes(status.istio.as_deref());
     judge.istiod();
     if let Some(gateway) = &look.gateway {
         judge.gateway(gateway, status.gateway.as_ref());
     }
-    let (trust, finding) = trust::trust(site, look, anchor, now);
+    let (trust, finding) = trust::trust(local, site, look, anchor, now);
     status.trust = trust;
     findings.extend(finding);
     status
@@ -119,6 +119,7 @@ fn missing(deployment: &Value) -> Option<String> {
 }
 
 struct Judge<'a> {
+    local: &'a Local,
     site: &'a Site,
     look: &'a Look,
     findings: &'a mut Vec<Finding>,
@@ -135,8 +136,9 @@ impl Judge<'_> {
         self.add(Level::Problem, check, text, hint);
     }
 
-    fn kubectl(&self, rest: &str) -> String {
-        format!("kubectl --context {} -n {} {rest}", self.site.context(), self.site.namespace())
+    /// The flags by which kubectl looks at the control plane there.
+    fn at(&self) -> String {
+        format!("{} -n {}", self.site.same_cluster(), self.site.namespace())
     }
 
     fn unread(&mut self) {
@@ -159,16 +161,16 @@ impl Judge<'_> {
     }
 
     /// The cluster is in this mesh, under its name, in its network.
-    fn membership(&mut self, local: &Local) {
+    fn membership(&mut self) {
         let context = self.site.context();
         let data = |key: &str| {
             let parent = self.look.parent.as_ref()?.as_ref()?;
             parent.get("data")?.get(key)?.as_str()
         };
-        let mesh = data("mesh_id").filter(|mesh| *mesh != local.topology.mesh_id.as_ref());
+        let mesh = data("mesh_id").filter(|mesh| *mesh != self.local.topology.mesh_id.as_ref());
         if let Some(mesh) = mesh {
             let text = format!("it belongs to the mesh `{mesh}`");
-            let hint = format!("leave it out here: `--contexts '^{context}'`");
+            let hint = format!("leave it out here: `{}`", without(context));
             self.problem(Check::Membership, text, &hint);
             return;
         }
@@ -193,7 +195,7 @@ impl Judge<'_> {
                     "its namespace {} has {there}, and the topology says `{network}`",
                     self.site.namespace()
                 );
-                self.problem(Check::Membership, text, super::APPLY);
+                self.problem(Check::Membership, text, &self.local.mend());
             }
         }
     }
@@ -228,8 +230,8 @@ impl Judge<'_> {
         if istiods.is_empty() {
             let text = format!("there is no istiod in the namespace {}", self.site.namespace());
             let existing = "install Istio there again: the topology says `control_plane: existing`";
-            let hint = if self.site.managed() { super::APPLY } else { existing };
-            self.problem(Check::Istiod, text, hint);
+            let hint = if self.site.managed() { self.local.mend() } else { existing.to_owned() };
+            self.problem(Check::Istiod, text, &hint);
         }
         for istiod in istiods {
             let key = Key::of(istiod);
@@ -241,15 +243,16 @@ impl Judge<'_> {
             let reason = self.look.pods.iter().flatten().find_map(pod_reason);
             let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
             let text = format!("{key} is not ready: {missing}{reason}");
-            let hint = format!("look at it: `{}`", self.kubectl("describe pods -l app=istiod"));
+            let hint = format!("look at it: `kubectl{} describe pods -l app=istiod`", self.at());
             self.problem(Check::Istiod, text, &hint);
         }
     }
 
     fn scaled_to_zero(&mut self, key: &Key) {
-        let command = self.kubectl(&format!("scale deployment/{} --replicas 1", key.name));
+        let start =
+            format!("start it: `kubectl{} scale deployment/{} --replicas 1`", self.at(), key.name);
         let check = if key.name == GATEWAY { Check::Gateway } else { Check::Istiod };
-        self.problem(check, format!("{key} is scaled to 0"), &format!("start it: `{command}`"));
+        self.problem(check, format!("{key} is scaled to 0"), &start);
     }
 
     fn gateway_figures(&self, look: &GatewayLook) -> Option<Gateway> {
@@ -278,16 +281,19 @@ impl Judge<'_> {
             let text = format!(
                 "there is no east-west gateway ({GATEWAY}), so other networks cannot reach its services"
             );
-            self.problem(Check::Gateway, text, super::APPLY);
+            self.problem(Check::Gateway, text, &self.local.mend());
             return;
         };
         if figures.addresses.is_empty() {
             let kind = service.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP");
             let context = self.site.context();
             let (text, hint) = if kind == "LoadBalancer" {
-                let hint = self.kubectl(&format!("describe service {GATEWAY}"));
+                let hint = format!(
+                    "does this cluster have a load balancer? `kubectl{} describe service {GATEWAY}`",
+                    self.at()
+                );
                 let text = "the east-west gateway has no address: no load balancer gave it one";
-                (text.to_owned(), format!("does this cluster have a load balancer? `{hint}`"))
+                (text.to_owned(), hint)
             } else {
                 (
                     format!("the east-west gateway has no address: its Service is a {kind}"),
@@ -301,16 +307,19 @@ impl Judge<'_> {
         if replicas(deployment).1 == 0 {
             self.scaled_to_zero(&Key::of(deployment));
         } else if let Some(missing) = missing(deployment) {
-            let describe = self.kubectl("describe pods -l istio=eastwestgateway");
+            let hint = format!(
+                "look at it: `kubectl{} describe pods -l istio=eastwestgateway`",
+                self.at()
+            );
             let text = format!("the east-west gateway is not ready: {missing}");
-            self.problem(Check::Gateway, text, &format!("look at it: `{describe}`"));
+            self.problem(Check::Gateway, text, &hint);
         }
         if matches!(look.opening, Some(None)) {
             let text = format!(
                 "the east-west gateway is not open to the mesh: there is no Gateway {}/{CROSS_NETWORK_GATEWAY}",
                 self.site.namespace()
             );
-            self.problem(Check::Gateway, text, super::APPLY);
+            self.problem(Check::Gateway, text, &self.local.mend());
         }
         let network = self.site.member.network.as_ref();
         let own_address = self.site.member.gateway.is_some();
@@ -318,7 +327,7 @@ impl Judge<'_> {
             let text = format!(
                 "the Service {GATEWAY} lacks the label {NETWORK_LABEL}={network}, so other clusters do not find it"
             );
-            self.problem(Check::Gateway, text, super::APPLY);
+            self.problem(Check::Gateway, text, &self.local.mend());
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::look::{Look, Unseen};
 use super::model::{Check, Finding, Level, LinkState, LinkStatus, TokenState};
 use super::token::{self, Held, Review, Reviews};
-use crate::engine::local::Site;
+use crate::engine::local::{Local, Site};
 use crate::error::{Failure, beside};
 use crate::istio::istiod::SyncStatus;
 
@@ -85,7 +85,11 @@ impl<'a> Groups<'a> {
 }
 
 /// Judges all links.
-pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, Vec<Finding>) {
+pub(super) fn links(
+    local: &Local,
+    seen: &[Seen<'_>],
+    reviews: &Reviews,
+) -> (Vec<LinkStatus>, Vec<Finding>) {
     let mut groups = Groups::default();
     // These are about a cluster, and come up at each of its links.
     let mut unasked: Vec<Finding> = Vec::new();
@@ -117,7 +121,7 @@ pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, V
             if let Some(held) = token::held(secrets, to.cluster.as_ref()) {
                 link.secret = Some(held.secret.clone());
                 if !matches!(target, Err(Unseen::OtherCluster(_))) {
-                    warn(&mut groups, from, to, &held);
+                    warn(local, &mut groups, from, to, &held);
                 }
                 server = held.server.clone().unwrap_or(server);
                 let review = held.token.as_ref().and_then(|t| reviews.of(to.context(), t));
@@ -126,7 +130,7 @@ pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, V
                     Some(Review::Refused(words)) => {
                         link.token = TokenState::Refused;
                         let text = refused(words);
-                        let hint = Some(super::APPLY.to_owned());
+                        let hint = Some(local.mend());
                         groups.add((Level::Problem, Check::Link), from, to, text, hint);
                         return down(link, "token refused".into());
                     }
@@ -136,14 +140,14 @@ pub(super) fn links(seen: &[Seen<'_>], reviews: &Reviews) -> (Vec<LinkStatus>, V
             } else if reader.remote_secrets.is_some() && link.istiod != Some(SyncStatus::Synced) {
                 // istiod can be given a kubeconfig as a file too.
                 let text = "there is no remote secret for it".to_owned();
-                let hint = Some(super::APPLY.to_owned());
+                let hint = Some(local.mend());
                 groups.add((Level::Problem, Check::Link), from, to, text, hint);
                 return down(link, "no remote secret".into());
             }
             let logs = |site: &Site| {
                 Some(format!(
-                    "see why: `kubectl --context {} -n {} logs deployment/istiod --tail 100`",
-                    site.context(),
+                    "see why: `kubectl{} -n {} logs deployment/istiod --tail 100`",
+                    site.same_cluster(),
                     site.namespace()
                 ))
             };
@@ -204,7 +208,7 @@ fn explain(word: SyncStatus, server: &str) -> (&'static str, String) {
 }
 
 /// Things about a remote secret that may become a problem.
-fn warn<'a>(groups: &mut Groups<'a>, from: &'a Site, to: &'a Site, held: &Held) {
+fn warn<'a>(local: &Local, groups: &mut Groups<'a>, from: &'a Site, to: &'a Site, held: &Held) {
     let warning = (Level::Warning, Check::RemoteSecret);
     match &held.server {
         Some(server) if same(server, to.peer_server()) => {}
@@ -214,11 +218,11 @@ fn warn<'a>(groups: &mut Groups<'a>, from: &'a Site, to: &'a Site, held: &Held) 
                 to.context(),
                 to.peer_server()
             );
-            groups.add(warning, from, to, text, Some(super::APPLY.to_owned()));
+            groups.add(warning, from, to, text, Some(local.mend()));
         }
         None => {
             let text = format!("the remote secret for `{}` holds no kubeconfig", to.context());
-            groups.add(warning, from, to, text, Some(super::APPLY.to_owned()));
+            groups.add(warning, from, to, text, Some(local.mend()));
         }
     }
     if !held.ignored.is_empty() {
@@ -228,8 +232,8 @@ fn warn<'a>(groups: &mut Groups<'a>, from: &'a Site, to: &'a Site, held: &Held) 
             to.cluster, held.secret
         );
         let hint = format!(
-            "delete the one that nobody needs: `kubectl --context {} -n {} delete secret {}`",
-            from.context(),
+            "delete the one that nobody needs: `kubectl{} -n {} delete secret {}`",
+            from.same_cluster(),
             from.namespace(),
             held.ignored[0]
         );

@@ -7,6 +7,7 @@ use super::model::{Check, Finding, Level, Root, Trust, TrustState};
 use crate::engine::local::{Local, Site};
 use crate::engine::trust::parse;
 use crate::error::Failure;
+use crate::kube::{quote, without};
 use crate::pki::{self, Cacerts, Certificate, Store, renewal_due};
 
 /// How many days before its end a root is told of: replacing it takes planning.
@@ -82,8 +83,10 @@ impl Anchor {
                 let (subject, left) = (&root.subject, root.days_left);
                 (Level::Warning, format!("the mesh's root CA `{subject}` ends in {left} days"))
             };
-            let command = "openssl x509 -noout -subject -enddate -in";
-            let hint = format!("look at it: `{command} {path}/root-cert.pem`");
+            let hint = format!(
+                "look at it: `openssl x509 -noout -subject -enddate -in {}`",
+                quote(&certs.join("root-cert.pem").to_string_lossy())
+            );
             findings.push(Finding::new(level, Check::Root, None, text).hint(hint));
         }
         findings
@@ -101,6 +104,7 @@ pub(super) fn unknown() -> Trust {
 
 /// The certificate authority of a cluster, and what is to be said of it.
 pub(super) fn trust(
+    local: &Local,
     site: &Site,
     look: &Look,
     anchor: &Anchor,
@@ -110,15 +114,14 @@ pub(super) fn trust(
     let problem = |text: String| {
         Finding::new(Level::Problem, Check::Trust, Some(context), format!("`{context}`: {text}"))
     };
-    let kubectl =
-        |rest: &str| format!("kubectl --context {context} -n {} {rest}", site.namespace());
-    let inspect = format!("look at it: `{}`", kubectl("describe secret cacerts"));
+    let at = format!("{} -n {}", site.same_cluster(), site.namespace());
+    let inspect = format!("look at it: `kubectl{at} describe secret cacerts`");
     let Some(secret) = &look.cacerts else { return (unknown(), None) };
     let Some(secret) = secret else {
         let trust = Trust { state: TrustState::NoCacerts, ..unknown() };
         let text = "there is no Secret `cacerts`: without it istiod signs, at the latest after its \
                     next start, with a root that no other cluster trusts";
-        return (trust, Some(problem(text.into()).hint(super::APPLY)));
+        return (trust, Some(problem(text.into()).hint(local.mend())));
     };
     let not_usable = |why: &pki::Error| {
         let trust = Trust { state: TrustState::NotUsable, ..unknown() };
@@ -150,13 +153,14 @@ pub(super) fn trust(
                 short(&expected_fingerprint)
             );
             let finding = problem(text).hint(format!(
-                "leave it out until it has an intermediate of the mesh's root: `--contexts '^{context}'`"
+                "leave it out until it has an intermediate of the mesh's root: `{}`",
+                without(context)
             ));
             return (trust(TrustState::OtherRoot), Some(finding.hint(inspect)));
         }
         Err(pki::Error::Expired { subject, not_after }) => {
             let text = format!("the CA certificate `{subject}` expired at {not_after}");
-            return (trust(TrustState::Expired), Some(problem(text).hint(super::APPLY)));
+            return (trust(TrustState::Expired), Some(problem(text).hint(local.mend())));
         }
         Err(why) => {
             let (_, finding) = not_usable(&why);
@@ -171,7 +175,7 @@ pub(super) fn trust(
             "istiod in Pod {} does not use the Secret `cacerts`: it signs with another root",
             replica.pod
         ))
-        .hint(format!("restart it: `{}`", kubectl("rollout restart deployment/istiod")));
+        .hint(format!("restart it: `kubectl{at} rollout restart deployment/istiod`"));
         return (trust(TrustState::NotLoaded), Some(finding));
     }
     let warning = |text: String| {
@@ -185,15 +189,19 @@ pub(super) fn trust(
              which takes up to two minutes",
             replica.pod
         );
-        let logs = kubectl("logs deployment/istiod --tail 50");
-        Some(warning(text).hint(format!("if it stays so, see why: `{logs}`")))
+        Some(warning(text).hint(format!(
+            "if it stays so, see why: `kubectl{at} logs deployment/istiod --tail 50`"
+        )))
     } else if renewal_due(&ca, now) {
         let text =
             format!("its intermediate CA ends in {} days: renew it", days(ca.not_after, now));
         Some(warning(text).hint(if anchor.has_key {
-            super::APPLY
+            local.mend()
         } else {
-            "put the mesh's root-key.pem beside root-cert.pem, and run `kubectl multimesh apply`"
+            format!(
+                "put the mesh's root-key.pem beside root-cert.pem, and run `kubectl multimesh apply{}`",
+                local.same_run
+            )
         }))
     } else {
         None

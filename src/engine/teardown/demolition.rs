@@ -12,7 +12,7 @@ use crate::engine::fleet::{self, REQUESTS};
 use crate::engine::lease::ClusterLease;
 use crate::engine::observe::{Observed, observe};
 use crate::error::Failure;
-use crate::kube::{Apply, Cluster, Deletion, Error, Propagation, ResourceId, quote};
+use crate::kube::{Apply, Cluster, Deletion, Error, Propagation, ResourceId};
 use crate::plan::object::PARENT;
 use crate::plan::removal::{Ground, Removal, Stage, Stay, Target};
 
@@ -245,10 +245,10 @@ impl Demolition<'_> {
     }
 
     fn describe(&self, id: &ResourceId) -> String {
-        let context = quote(self.cluster.context());
+        let at = self.cluster.same_cluster();
         let place = id.namespace.as_ref().map_or_else(String::new, |ns| format!(" -n {ns}"));
         let kind = id.kind.to_lowercase();
-        format!("look at it: `kubectl --context {context}{place} describe {kind} {}`", id.name)
+        format!("look at it: `kubectl{at}{place} describe {kind} {}`", id.name)
     }
 
     fn check_time(&self, what: impl Fn() -> String) -> Result<(), Failure> {

@@ -229,11 +229,12 @@ pub(super) fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kube::Context;
     use serde_json::json;
 
     fn call() -> Call {
         Call {
-            context: "east".to_owned(),
+            context: Context::new("east", None),
             server: "https://10.0.0.1:6443".to_owned(),
             verb: "apply",
             object: "Deployment istio-system/istiod".to_owned(),

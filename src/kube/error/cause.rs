@@ -3,11 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::kube::context::Context;
+
 /// What was being done when a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The kubeconfig context of the cluster.
-    pub context: String,
+    pub context: Context,
     /// The URL of its API server, as the kubeconfig has it.
     pub server: String,
     /// The verb, as an operator would say it: `get`, `list`, `apply`, `delete`.

@@ -1,10 +1,15 @@
 //! The next command for each error.
 
 use super::{Contact, Error, PluginFault, TlsFault};
+use crate::kube::{Context, quote};
 
 impl Error {
     /// What to do next, mostly an exact command; one line, lower-case, no final period.
     pub fn hint(&self) -> Option<String> {
+        let place = self.place();
+        let at = place.map(Context::same_cluster).unwrap_or_default();
+        let file = place.map(Context::same_kubeconfig).unwrap_or_default();
+        let name = quote(place.map_or("", Context::name));
         Some(match self {
             Self::KubeconfigUnreadable { path, .. } => {
                 format!("check the file: `ls -l {}`", quote(&path.to_string_lossy()))
@@ -14,34 +19,33 @@ impl Error {
                 quote(&path.to_string_lossy())
             ),
             Self::NoContext { files, .. } if files.is_empty() => {
-                "give one: `--kubeconfig FILE`, or set `KUBECONFIG`; the usual place is \
+                "give one: `--kubeconfig <file>`, or set `KUBECONFIG`; the usual place is \
                  ~/.kube/config"
                     .to_owned()
             }
             Self::NoContext { .. } => {
-                "list the contexts: `kubectl config get-contexts -o name`".to_owned()
+                format!("list the contexts: `kubectl{file} config get-contexts -o name`")
             }
-            Self::NoClusterEntry { context, cluster } => format!(
-                "add the entry with `kubectl config set-cluster {} --server=URL`, or point the \
-                 context elsewhere: `kubectl config set-context {} --cluster=NAME`",
-                quote(cluster),
-                quote(context)
+            Self::NoClusterEntry { cluster, .. } => format!(
+                "add the entry with `kubectl{file} config set-cluster {} --server=<url>`, or point \
+                 the context elsewhere: `kubectl{file} config set-context {name} --cluster=<name>`",
+                quote(cluster)
             ),
-            Self::NoUserEntry { context, user } if user.is_empty() => {
-                format!("name a user: `kubectl config set-context {} --user=NAME`", quote(context))
+            Self::NoUserEntry { user, .. } if user.is_empty() => {
+                format!("name a user: `kubectl{file} config set-context {name} --user=<name>`")
             }
-            Self::NoUserEntry { context, user } => format!(
-                "add the entry with `kubectl config set-credentials {}`, or point the context \
-                 elsewhere: `kubectl config set-context {} --user=NAME`",
-                quote(user),
-                quote(context)
+            Self::NoUserEntry { user, .. } => format!(
+                "add the entry with `kubectl{file} config set-credentials {}`, or point the context \
+                 elsewhere: `kubectl{file} config set-context {name} --user=<name>`",
+                quote(user)
             ),
             Self::InvalidServer { cluster, .. } => format!(
-                "set it: `kubectl config set-cluster {} --server=https://HOST:PORT`",
+                "set it: `kubectl{file} config set-cluster {} --server=https://<host>:<port>`",
                 quote(cluster)
             ),
             Self::InvalidAuthority { cluster, .. } => format!(
-                "set it: `kubectl config set-cluster {} --certificate-authority=FILE --embed-certs`",
+                "set it: `kubectl{file} config set-cluster {} --certificate-authority=<file> \
+                 --embed-certs`",
                 quote(cluster)
             ),
             Self::InvalidProxy { .. } => {
@@ -49,104 +53,81 @@ impl Error {
                  `socks5://HOST:PORT`"
                     .to_owned()
             }
-            Self::InvalidCredential { context, .. } => {
-                format!("check them with `kubectl --context {} auth whoami`", quote(context))
+            Self::InvalidCredential { .. } => {
+                format!("check them with `kubectl{at} auth whoami`")
             }
             Self::AuthProvider { provider, .. } => match provider.as_str() {
                 "azure" => "convert the kubeconfig: `kubelogin convert-kubeconfig`".to_owned(),
                 "gcp" => "install gke-gcloud-auth-plugin, then run \
-                          `gcloud container clusters get-credentials CLUSTER`"
+                          `gcloud container clusters get-credentials <cluster>`"
                     .to_owned(),
                 _ => "get a kubeconfig with an `exec` credential plugin or a token".to_owned(),
             },
-            Self::ExecPlugin { context, command, fault, .. } => match fault {
+            Self::ExecPlugin { command, fault, .. } => match fault {
                 PluginFault::NotFound(Some(hint)) => hint.trim().replace('\n', " "),
                 PluginFault::NotFound(None) => format!("install `{command}` or add it to PATH"),
-                PluginFault::WantsInput => format!(
-                    "log in at a terminal first: `kubectl --context {} auth whoami`",
-                    quote(context)
-                ),
-                _ => {
-                    format!("see what it says: `kubectl --context {} auth whoami`", quote(context))
+                PluginFault::WantsInput => {
+                    format!("log in at a terminal first: `kubectl{at} auth whoami`")
                 }
+                _ => format!("see what it says: `kubectl{at} auth whoami`"),
             },
-            Self::Unreachable { context, server, proxy, cause } => match (proxy, cause) {
+            Self::Unreachable { server, proxy, cause, .. } => match (proxy, cause) {
                 (Some(_), _) => format!(
                     "check the proxy; one that the environment names is gone round by \
-                     `NO_PROXY={} kubectl --context {} version`",
-                    quote(host(server)),
-                    quote(context)
+                     `NO_PROXY={} kubectl{at} version`",
+                    quote(host(server))
                 ),
                 (None, Contact::UnknownHost) => {
                     format!("check the name: `getent hosts {}`", quote(host(server)))
                 }
-                (None, _) => format!(
-                    "check that it is running: `kubectl --context {} version`",
-                    quote(context)
-                ),
+                (None, _) => format!("check that it is running: `kubectl{at} version`"),
             },
-            Self::Tls { context, fault, .. } => match fault {
+            Self::Tls { fault, .. } => match fault {
                 TlsFault::UnknownIssuer | TlsFault::WrongName => format!(
-                    "compare with what the kubeconfig has: `kubectl --context {} config view \
-                     --minify --raw`; get a fresh kubeconfig if the cluster was rebuilt",
-                    quote(context)
+                    "compare with what the kubeconfig has: `kubectl{at} config view --minify \
+                     --raw`; get a fresh kubeconfig if the cluster was rebuilt"
                 ),
                 TlsFault::Expired => "renew the API server's certificate on its control plane: \
                                       `kubeadm certs renew apiserver`"
                     .to_owned(),
                 TlsFault::NotYetValid => "check the clock of this machine: `date -u`".to_owned(),
                 TlsFault::NotTls | TlsFault::ClientCertificate(_) | TlsFault::Other(_) => {
-                    format!("compare with `kubectl --context {} version`", quote(context))
+                    format!("compare with `kubectl{at} version`")
                 }
             },
-            Self::TimedOut { call, .. } => format!(
-                "check it with `kubectl --context {} get --raw /readyz`, or allow more time with \
-                 `--request-timeout`",
-                quote(&call.context)
+            Self::TimedOut { .. } => format!(
+                "check it with `kubectl{at} get --raw /readyz`, or allow more time with \
+                 `--request-timeout`"
             ),
-            Self::Interrupted { call } | Self::Unavailable { call, .. } => format!(
-                "check it with `kubectl --context {} get --raw '/readyz?verbose'`, then run the \
-                 command again",
-                quote(&call.context)
+            Self::Interrupted { .. } | Self::Unavailable { .. } => format!(
+                "check it with `kubectl{at} get --raw '/readyz?verbose'`, then run the command again"
             ),
-            Self::Garbled { call, .. } => format!(
-                "check the address {} : `kubectl --context {} version`",
-                call.server,
-                quote(&call.context)
-            ),
-            Self::Unauthorized { call, .. } => {
-                format!(
-                    "log in again, then try `kubectl --context {} auth whoami`",
-                    quote(&call.context)
-                )
+            Self::Garbled { call, .. } => {
+                format!("check the address {} : `kubectl{at} version`", call.server)
             }
-            Self::Forbidden { call, .. } => {
-                format!(
-                    "see what you may do: `kubectl --context {} auth can-i --list`",
-                    quote(&call.context)
-                )
+            Self::Unauthorized { .. } => {
+                format!("log in again, then try `kubectl{at} auth whoami`")
+            }
+            Self::Forbidden { .. } => {
+                format!("see what you may do: `kubectl{at} auth can-i --list`")
             }
             Self::Conflict { .. } => "take the fields over with `--force-conflicts`, or remove \
                                       them from the other manager's configuration"
                 .to_owned(),
             Self::Changed { .. } | Self::Replaced { .. } => "run the command again".to_owned(),
-            Self::NoNamespace { call, namespace, .. } => format!(
-                "see its state: `kubectl --context {} get namespace {}`",
-                quote(&call.context),
-                quote(namespace)
-            ),
-            Self::UnknownKind { call, api_version, .. } => {
+            Self::NoNamespace { namespace, .. } => {
+                format!("see its state: `kubectl{at} get namespace {}`", quote(namespace))
+            }
+            Self::UnknownKind { api_version, .. } => {
                 let group = api_version.split_once('/').map_or("", |(group, _)| group);
                 format!(
-                    "see what it serves: `kubectl --context {} api-resources --api-group={}`",
-                    quote(&call.context),
+                    "see what it serves: `kubectl{at} api-resources --api-group={}`",
                     quote(group)
                 )
             }
-            Self::Webhook { call, .. } => format!(
-                "see the webhooks and the Services behind them: `kubectl --context {} get \
-                 validatingwebhookconfigurations,mutatingwebhookconfigurations`",
-                quote(&call.context)
+            Self::Webhook { .. } => format!(
+                "see the webhooks and the Services behind them: `kubectl{at} get \
+                 validatingwebhookconfigurations,mutatingwebhookconfigurations`"
             ),
             Self::AlreadyExists { .. }
             | Self::NotFound { .. }
@@ -167,26 +148,9 @@ fn host(server: &str) -> &str {
     authority.split(':').next().unwrap_or(authority)
 }
 
-/// A word as a POSIX shell takes it.
-pub(crate) fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_for_the_shell() {
-        assert_eq!(quote("arn:aws:eks:x:1:cluster/a"), "arn:aws:eks:x:1:cluster/a");
-        assert_eq!(quote("my context's"), r"'my context'\''s'");
-        assert_eq!(quote(""), "''");
-    }
 
     #[test]
     fn hosts_of_servers() {

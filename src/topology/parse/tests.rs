@@ -125,7 +125,7 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
 }
 
 #[rstest]
-#[case("", "topology.yaml:1:1: the file is empty", "kubectl multimesh init")]
+#[case("", "topology.yaml:1:1: the file is empty", "`contexts:`")]
 #[case("# a\n", "topology.yaml:1:1: the file is empty", "mesh_id")]
 #[case("contexts: {a: }\n", "topology.yaml:1:1: `mesh_id` is missing", "mesh_id: my-mesh")]
 #[case("a: 1\nmesh_id:\n", "topology.yaml:1:1: unknown key `a`", "the keys here are")]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::list::{NAMED, by_kind, commas, first, flow};
-use super::super::{Tone, count, teardown};
+use super::super::{Tone, count, program, teardown};
 use crate::plan::document::refusal;
 use crate::plan::outline::{
     CertificateChange, Changes, ClusterOutline, Leaving, ObjectChange, Standing, Verb,
@@ -53,7 +53,7 @@ pub(super) fn body(text: &mut String, cluster: &ClusterOutline, members: &[&str]
         Standing::Unknown { reason, hints } => {
             item(text, '?', Tone::Warning, "cannot be planned:", words(reason));
             for hint in hints {
-                flow(text, "    hint:", 6, words(hint));
+                flow(text, "    hint:", 6, words(&program::as_called(hint)));
             }
         }
     }

@@ -68,7 +68,18 @@ impl Mesh {
         let kubeconfig = Kubeconfig::load_from(&nowhere).unwrap();
         let state = State::new("shop");
         let (leavers, given_up) = (Vec::new(), Vec::new());
-        let local = Local { home, topology, sites, leavers, given_up, kubeconfig, state };
+        let (same_mesh, same_run) = (" --dir shop".into(), " --dir shop --contexts a".into());
+        let local = Local {
+            home,
+            topology,
+            sites,
+            leavers,
+            given_up,
+            kubeconfig,
+            state,
+            same_mesh,
+            same_run,
+        };
         let looks = local.sites.iter().map(|site| Ok(good(&local, site, &root, now))).collect();
         Self { _dir: dir, local, root, looks, reviews: Reviews::default(), now }
     }
@@ -99,6 +110,17 @@ impl Mesh {
             [one] => {
                 assert_eq!(one.level, level, "{one:#?}");
                 assert!(!one.hints.is_empty(), "{one:#?}");
+                for hint in &one.hints {
+                    let keeps = |program: &str, flags: &str| {
+                        !hint.contains(program) || hint.contains(&format!("{flags}`"))
+                    };
+                    assert!(
+                        keeps("`kubectl multimesh", " apply --dir shop --contexts a"),
+                        "{hint}"
+                    );
+                    let at = "`kubectl --kubeconfig 'my kube/config' --context ";
+                    assert!(!hint.contains("`kubectl --") || hint.contains(at), "{hint}");
+                }
                 one.clone()
             }
             several => panic!("{several:#?}"),
@@ -109,6 +131,7 @@ impl Mesh {
 fn entry(name: &str) -> ContextEntry {
     ContextEntry {
         name: name.into(),
+        kubeconfig: Some("my kube/config".into()),
         cluster: name.into(),
         user: name.into(),
         server: format!("https://{name}.example:6443"),
