@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::list::flow;
 use super::table::{table as lay_out, width};
 use super::{Tone, count, program};
 use crate::engine::status::{
@@ -102,7 +103,10 @@ fn headline(status: &MeshStatus) -> String {
         facts.push(format!("root CA {print}, {} days left", root.days_left));
     }
     let mesh = Tone::Strong.paint(&format!("MESH {}", status.mesh_id));
-    format!("{mesh}  {verdict}{counts}\n{}\n", facts.join("; "))
+    let mut text = format!("{mesh}  {verdict}{counts}\n");
+    let all = facts.join("; ");
+    flow(&mut text, "", 2, all.split(' '));
+    text
 }
 
 /// Takes out columns that are the same in all rows, or as the context, until the table fits. Gives what

@@ -33,21 +33,38 @@ pub struct Peer<'a> {
     pub links: Vec<(Key, String)>,
 }
 
-/// The preview of a teardown.
+/// The preview of a teardown. Clusters that lose the same are told together, each with its server.
 pub fn preview(mesh_id: &str, clusters: &[Cluster<'_>], peers: &[Peer<'_>]) -> String {
     let what = format!("mesh {mesh_id}: teardown of {}", count(clusters.len(), "cluster"));
     let mut text = format!("{}\n", Tone::Strong.paint(&what));
+    let mut alike: Vec<(String, Vec<&Cluster<'_>>)> = Vec::new();
     for cluster in clusters {
-        heading(&mut text, cluster.context, cluster.server);
-        goes(&mut text, cluster.namespace, cluster.removal);
-        text.push_str(&stays(&cluster.removal.stays, "  "));
-        orphans(&mut text, &cluster.removal.orphans);
+        let mut body = String::new();
+        goes(&mut body, cluster.namespace, cluster.removal);
+        body.push_str(&stays(&cluster.removal.stays, "  "));
+        orphans(&mut body, &cluster.removal.orphans);
+        match alike.iter_mut().find(|(known, _)| *known == body) {
+            Some((_, clusters)) => clusters.push(cluster),
+            None => alike.push((body, vec![cluster])),
+        }
+    }
+    for (body, clusters) in alike {
+        line(&mut text, "");
+        for cluster in &clusters {
+            heading(&mut text, cluster.context, cluster.server);
+        }
+        if clusters.len() > 1 {
+            line(&mut text, "  in each of them:");
+        }
+        text.push_str(&body);
     }
     for peer in peers {
+        line(&mut text, "");
         heading(&mut text, peer.context, peer.server);
         line(&mut text, "  stays in the mesh and loses");
         for (key, clusters) in &peer.links {
-            line(&mut text, &format!("    {key}, the link to {clusters}"));
+            let sentence = format!("{key}, the link to {clusters}");
+            flow(&mut text, "    ", 6, sentence.split(' '));
         }
     }
     text
@@ -68,7 +85,6 @@ pub fn stays(stays: &[Stay], indent: &str) -> String {
 }
 
 fn heading(text: &mut String, context: &str, server: &str) {
-    line(text, "");
     line(text, &format!("{}  {server}", Tone::Strong.paint(context)));
 }
 
@@ -219,6 +235,26 @@ mod tests {
              west  https://10.0.0.2:6443\n  \
                stays in the mesh and loses\n    \
                  Secret n/istio-remote-secret-east, the link to east\n"
+        );
+    }
+
+    #[test]
+    fn clusters_that_lose_the_same_are_told_together() {
+        let removal = |count| Removal {
+            targets: vec![target(Stage::Foundation, "ConfigMap", "a"); count],
+            ground: Ground::Clean,
+            parent: false,
+            stays: Vec::new(),
+            orphans: BTreeMap::new(),
+        };
+        let (one, two) = (removal(1), removal(2));
+        let cluster = |context, removal| Cluster { context, server: "s", namespace: "n", removal };
+        let clusters = [cluster("a", &one), cluster("b", &two), cluster("c", &one)];
+        assert_eq!(
+            plain(&preview("m", &clusters, &[])),
+            "mesh m: teardown of 3 clusters\n\n\
+             a  s\nc  s\n  in each of them:\n  deletes 1 object\n    1 ConfigMap\n\n\
+             b  s\n  deletes 2 objects\n    2 ConfigMaps\n"
         );
     }
 
