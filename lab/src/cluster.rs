@@ -8,6 +8,7 @@ use crate::controlplane;
 use crate::error::{Error, Result};
 use crate::kubeconfig::{self, User};
 use crate::lab::Lab;
+use crate::pki::EXPIRED;
 use crate::process::{self, Process};
 use crate::state::Member;
 
@@ -48,6 +49,12 @@ impl Cluster {
     /// A kubeconfig file with the context of this cluster only.
     pub fn kubeconfig(&self) -> PathBuf {
         kubeconfig::path(self.lab.run(), &self.member, User::Admin)
+    }
+
+    /// The files of an administrator's certificate that ended a day ago, and of its key.
+    pub fn expired_credential(&self) -> [PathBuf; 2] {
+        let folder = self.lab.run().cluster(self.number).join("pki");
+        ["crt", "key"].map(|kind| folder.join(format!("{EXPIRED}.{kind}")))
     }
 
     /// The address at which the load balancer of the cluster gives an ip.

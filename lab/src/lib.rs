@@ -51,6 +51,8 @@ mod pki;
 mod process;
 pub mod programs;
 mod requirements;
+#[cfg(feature = "faults")]
+mod spare;
 mod state;
 mod status;
 mod sysctl;
@@ -64,6 +66,8 @@ pub use echo::{ECHO_URL, Reply};
 pub use error::{Error, Result};
 pub use lab::Lab;
 pub use requirements::{Missing, requirements};
+#[cfg(feature = "faults")]
+pub use spare::Claim;
 pub use status::Status;
 pub use up::Options;
 

@@ -14,6 +14,9 @@ use time::{Duration, OffsetDateTime};
 
 use crate::error::{Doing as _, Error, Result};
 
+/// The name of the key pair of an administrator whose certificate has ended.
+pub(crate) const EXPIRED: &str = "expired";
+
 /// Who uses a certificate.
 struct Holder<'a> {
     file: &'a str,
@@ -22,6 +25,8 @@ struct Holder<'a> {
     usage: &'a [ExtendedKeyUsagePurpose],
     hosts: &'a [&'a str],
     addresses: &'a [Ipv4Addr],
+    /// Whether it ended a day ago.
+    expired: bool,
 }
 
 const CLIENT: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ClientAuth];
@@ -70,6 +75,7 @@ fn make(name: &str, node: &str, addresses: &[Ipv4Addr]) -> Result<Files, rcgen::
             ..client("apiserver", "kube-apiserver")
         },
         Holder { organization: Some("system:masters"), ..client("admin", "admin") },
+        Holder { organization: Some("system:masters"), expired: true, ..client(EXPIRED, "admin") },
         Holder { organization: Some("system:nodes"), ..client("kubelet", &user) },
         client("front", "front-proxy-client"),
     ];
@@ -80,7 +86,8 @@ fn make(name: &str, node: &str, addresses: &[Ipv4Addr]) -> Result<Files, rcgen::
 }
 
 fn client<'a>(file: &'a str, name: &'a str) -> Holder<'a> {
-    Holder { file, name, organization: None, usage: CLIENT, hosts: &[], addresses: &[] }
+    let (hosts, addresses) = (&[], &[]);
+    Holder { file, name, organization: None, usage: CLIENT, hosts, addresses, expired: false }
 }
 
 fn issue(
@@ -88,6 +95,9 @@ fn issue(
     holder: &Holder<'_>,
 ) -> Result<[(String, String); 2], rcgen::Error> {
     let mut params = params(holder.name, holder.organization)?;
+    if holder.expired {
+        params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
+    }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = holder.usage.to_vec();
     params.use_authority_key_identifier_extension = true;
@@ -130,7 +140,7 @@ mod tests {
         let files = make("c1", "node1", &[address]).expect("certificates");
         let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
         let expected = "ca.crt sa.pub sa.key apiserver.crt apiserver.key admin.crt admin.key \
-                        kubelet.crt kubelet.key front.crt front.key";
+                        expired.crt expired.key kubelet.crt kubelet.key front.crt front.key";
         assert_eq!(names.join(" "), expected);
         assert!(files.iter().all(|(_, text)| text.starts_with("-----BEGIN ")));
     }

@@ -31,6 +31,8 @@ use crate::plan::removal::Removal;
 /// seconds that it was good (k8s.io/kubernetes: `pkg/kubeapiserver/options/authentication.go`).
 const MEMORY: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How long a look may take though that time is over.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// A cluster that leaves, with what is decided for it.
 pub(super) struct Leaver<'a> {
@@ -346,7 +348,9 @@ impl Leaver<'_> {
         let end = Instant::now() + MEMORY;
         for token in &tokens {
             loop {
-                match try_review(&self.reached.cluster, token).await {
+                let left = end.saturating_duration_since(Instant::now());
+                let cluster = self.reached.cluster.within(left.max(LEAST));
+                match try_review(&cluster, token).await {
                     Ok(Review::Refused(_)) => break,
                     Err(error) if error.is_final() => {
                         events.emit(Event::Note { text: unchecked(self.context(), &error) });

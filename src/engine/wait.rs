@@ -13,6 +13,8 @@ use crate::plan::object::Key;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How often the user is told what is still missing.
 const TELL: Duration = Duration::from_secs(5);
+/// How long a look may take though the time for the wait is over: at least one is made.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// What a wait is for, and until when.
 pub(super) struct Wait<'a> {
@@ -34,19 +36,28 @@ enum Look<T> {
 
 impl Wait<'_> {
     /// Looks again and again until `look` finds what it wants, or the time is over. A request
-    /// that fails is looked at as missing: an API server may restart meanwhile.
+    /// that fails is looked at as missing: an API server may restart meanwhile. One that falls silent
+    /// does not prolong the wait.
     async fn until<T, F>(&self, what: &str, hint: &str, look: impl Fn() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<Look<T>, crate::kube::Error>>,
     {
         let mut told = Instant::now();
+        let mut missing = String::new();
         loop {
-            let missing = match look().await {
-                Ok(Look::There(found)) => return Ok(found),
-                Ok(Look::Missing(missing)) => missing,
-                Err(error) if error.is_final() => return Err(error.into()),
-                Err(error) => error.to_string(),
-            };
+            let asked = Instant::now();
+            let end = self.deadline.max(asked + LEAST);
+            match tokio::time::timeout_at(end, look()).await {
+                Ok(Ok(Look::There(found))) => return Ok(found),
+                Ok(Ok(Look::Missing(why))) => missing = why,
+                Ok(Err(error)) if error.is_final() => return Err(error.into()),
+                Ok(Err(error)) => missing = error.to_string(),
+                Err(_) => {
+                    let silence = format!("no answer for {} s", asked.elapsed().as_secs());
+                    let before = if missing.is_empty() { "" } else { ", " };
+                    missing = [&missing, before, &silence].concat();
+                }
+            }
             if Instant::now() >= self.deadline {
                 let (context, limit) = (self.cluster.context(), self.limit.as_secs());
                 return Err(Failure::new(format!(
@@ -57,7 +68,7 @@ impl Wait<'_> {
             }
             if told.elapsed() >= TELL {
                 told = Instant::now();
-                (self.tell)(missing);
+                (self.tell)(missing.clone());
             }
             tokio::time::sleep(INTERVAL).await;
         }

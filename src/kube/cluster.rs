@@ -132,6 +132,12 @@ impl Cluster {
         Self { inner: Arc::clone(&self.inner), deadline }
     }
 
+    /// The same cluster, whose calls take no longer than this.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        self.with_deadline(self.deadline.min(limit))
+    }
+
     /// The version of the API server. Every authenticated user may ask for it: a good first call.
     pub async fn version(&self) -> Result<KubernetesVersion, Error> {
         let ask = Ask::get("read", "the version".to_owned(), "/version".to_owned());

@@ -17,6 +17,7 @@ mod files;
 mod init;
 mod interrupt;
 mod istioctl;
+mod memory;
 mod render;
 mod seed;
 mod usage;

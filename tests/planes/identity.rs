@@ -46,7 +46,7 @@ fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
     let mut planes = Planes::start(2);
     planes.describe(&[&planes.clusters[0]]);
     planes.apply(&[]).expect(0);
-    let first = planes.contexts[0].clone();
+    let first = planes.clusters[0].context.clone();
     let (then, now) = (uid(&planes, 0), uid(&planes, 1));
     let state = planes.mesh("m").join("state.yaml");
     let pinned = std::fs::read_to_string(&state).unwrap();
@@ -123,7 +123,7 @@ fn a_link_is_not_led_to_a_cluster_that_nobody_knows() {
         std::fs::remove_file(planes.mesh("m").join(file)).unwrap();
     }
     planes.kubectl(1, &["delete", "configmap", "kubectl-multimesh", "-n", "istio-system"]);
-    let (first, second) = (&planes.contexts[0], &planes.contexts[1]);
+    let (first, second) = (&planes.clusters[0].context, &planes.clusters[1].context);
     let server = "server: 'https://elsewhere.example:6443'";
     let text = format!(
         "mesh_id: m\ncontexts:\n  {first}: {{network: flat}}\n  {second}: {{network: flat, {server}}}\n"

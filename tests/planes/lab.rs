@@ -8,28 +8,30 @@ use multimesh_lab::{Lab, Options};
 
 use crate::live::eventually;
 
-const NAME: &str = "life";
+/// A lab beside that of the tests, which ends whatever comes of this one. `cargo xtask test` ends it
+/// too if it is interrupted.
+struct Life(String);
 
-/// Ends the lab whatever comes of the test.
-struct Ending;
-
-impl Drop for Ending {
+impl Drop for Life {
     fn drop(&mut self) {
-        if let Err(error) = multimesh_lab::down(NAME) {
-            eprintln!("the lab `{NAME}` is left: {error}");
+        if let Err(error) = multimesh_lab::down(&self.0) {
+            eprintln!("the lab `{}` is left: {error}", self.0);
         }
     }
 }
 
-fn options() -> Options {
-    Options { name: NAME.into(), clusters: 1, control_planes_only: true, ..Options::default() }
-}
+impl Life {
+    fn options(&self) -> Options {
+        let name = self.0.clone();
+        Options { name, clusters: 1, control_planes_only: true, ..Options::default() }
+    }
 
-/// Brings the lab up, and returns what was told meanwhile too.
-fn up() -> (Lab, Vec<String>) {
-    let mut told = Vec::new();
-    let lab = Lab::up(&options(), &mut |line| told.push(line.to_owned())).unwrap();
-    (lab, told)
+    /// Brings the lab up, and returns what was told meanwhile too.
+    fn up(&self) -> (Lab, Vec<String>) {
+        let mut told = Vec::new();
+        let lab = Lab::up(&self.options(), &mut |line| told.push(line.to_owned())).unwrap();
+        (lab, told)
+    }
 }
 
 /// The running processes whose file of that name below `/proc/PID` names the run folder, with
@@ -61,7 +63,8 @@ fn process(run: &Path, word: &str) -> String {
 }
 
 /// The control groups of all labs of this name.
-fn groups() -> Vec<PathBuf> {
+fn groups(name: &str) -> Vec<PathBuf> {
+    let prefix = format!("multimesh-{name}-");
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
     let roots = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
@@ -71,27 +74,28 @@ fn groups() -> Vec<PathBuf> {
     roots
         .flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten())
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("multimesh-life-"))
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix))
         .collect()
 }
 
 #[test]
 fn a_lab_starts_once_and_leaves_nothing_even_when_it_broke() {
+    let life = Life(format!("life-{}", crate::live::lab().name()));
+    let name = life.0.as_str();
     // What an interrupted run of this test left.
-    multimesh_lab::down(NAME).unwrap();
-    let _ending = Ending;
-    let (lab, _) = up();
+    multimesh_lab::down(name).unwrap();
+    let (lab, _) = life.up();
     let run = lab.kubeconfig().parent().unwrap().to_owned();
     lab.kubectl(&lab.cluster(1).unwrap(), &["get", "namespaces"], None).unwrap();
 
     let server = process(&run, "kube-apiserver");
-    let (_, told) = up();
+    let (_, told) = life.up();
     assert!(told.iter().any(|line| line.contains("already up: 1 cluster")), "{told:?}");
     assert_eq!(process(&run, "kube-apiserver"), server, "it was started anew");
 
-    let nodes = Options { control_planes_only: false, ..options() };
+    let nodes = Options { control_planes_only: false, ..life.options() };
     let refusal = Lab::up(&nodes, &mut |_| {}).unwrap_err().to_string();
-    assert!(refusal.contains("`cargo xtask lab down --name life`"), "{refusal}");
+    assert!(refusal.contains(&format!("`cargo xtask lab down --name {name}`")), "{refusal}");
 
     for pid in [server, process(&run, "sleep infinity")] {
         assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
@@ -100,12 +104,12 @@ fn a_lab_starts_once_and_leaves_nothing_even_when_it_broke() {
         });
     }
     assert!(!processes(&run, "cmdline").is_empty(), "something is left for `down` to end");
-    assert!(Lab::open(NAME).is_err(), "a lab without its namespaces is not up");
+    assert!(Lab::open(name).is_err(), "a lab without its namespaces is not up");
 
-    multimesh_lab::down(NAME).unwrap();
+    multimesh_lab::down(name).unwrap();
     for file in ["cmdline", "environ"] {
         assert_eq!(processes(&run, file), [], "{file}");
     }
     assert!(!run.exists(), "{} is left", run.display());
-    assert_eq!(groups(), [""; 0].map(PathBuf::from));
+    assert_eq!(groups(name), [""; 0].map(PathBuf::from));
 }

@@ -121,7 +121,7 @@ fn a_run_on_another_machine_is_told_waited_for_and_outlived() {
         .says("and the next run takes it over");
     assert!(is_damaged(&planes, 0) && !is_damaged(&planes, 1));
     assert!(holder(&planes, 0).starts_with("bob@"));
-    let first = planes.contexts[0].clone();
+    let first = planes.clusters[0].context.clone();
     planes
         .apply(&["--contexts", &first])
         .expect(1)

@@ -55,6 +55,13 @@ impl Running {
         self.wait(LIMIT).expect("it does not end")
     }
 
+    /// Waits for the run to end by itself; gives what it printed since [`Running::until`] too.
+    pub(crate) fn end_and_words(mut self) -> (ExitStatus, String) {
+        let status = self.wait(LIMIT).expect("it does not end");
+        let lines: Vec<String> = self.lines.iter().collect();
+        (status, lines.join("\n"))
+    }
+
     /// Sends the signal of Ctrl-C; gives how the run ended if it did so within that time.
     pub(crate) fn interrupt(mut self, limit: Duration) -> Option<ExitStatus> {
         let pid = self.child.id().to_string();

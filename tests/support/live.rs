@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use multimesh_lab::{Cluster, Lab, MESH_BASE};
 use serde_json::Value;
@@ -172,10 +173,16 @@ pub(crate) fn kubectl(lab: &Lab, cluster: &Cluster, arguments: &[&str]) -> Strin
 
 /// Waits until a condition holds, for two minutes at the most.
 #[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(120);
+pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    eventually_within(Duration::from_secs(120), what, holds);
+}
+
+/// Waits until a condition holds, for so long at the most.
+#[track_caller]
+pub(crate) fn eventually_within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
     while !holds() {
-        assert!(std::time::Instant::now() < end, "{what} did not come true within two minutes");
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(Instant::now() < end, "{what} did not come true within {limit:?}");
+        std::thread::sleep(Duration::from_millis(300));
     }
 }

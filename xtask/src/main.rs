@@ -5,10 +5,12 @@ mod demo;
 mod dist;
 mod elf;
 mod fuzz;
+mod interrupt;
 mod krew;
 mod lab;
 mod reliability;
 mod say;
+mod scratch;
 mod test;
 #[cfg(test)]
 mod workflows;

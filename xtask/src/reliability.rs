@@ -9,8 +9,10 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::Value;
 
+use crate::interrupt;
 use crate::lab;
 use crate::say::{cargo, fail, root, say};
+use crate::scratch::Scratch;
 
 /// Inject faults at length, and count what is lost
 #[derive(Args)]
@@ -34,14 +36,20 @@ const HEADER: &str = "| command | fault | injected | finished in spite of it | e
 pub(crate) fn run(reliability: &Reliability) -> ExitCode {
     match attempt(reliability) {
         Ok(true) => ExitCode::SUCCESS,
+        Ok(false) if interrupt::happened() => {
+            say("interrupted; the lab is down");
+            ExitCode::from(130)
+        }
         Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(&error),
     }
 }
 
 fn attempt(reliability: &Reliability) -> Result<bool, String> {
+    interrupt::listen()?;
     let started = Instant::now();
-    let ledger = root().join("target/reliability.jsonl");
+    // Another run has another lab.
+    let ledger = root().join(format!("target/reliability-{}.jsonl", reliability.name));
     let _ = fs::remove_file(&ledger);
     lab::start(&reliability.name, 1, true).map_err(|e| e.to_string())?;
     let passed = tests(reliability, &ledger);
@@ -72,7 +80,10 @@ fn tests(reliability: &Reliability, ledger: &Path) -> Result<bool, String> {
         .env("MULTIMESH_TEST_LAB", &reliability.name)
         .env("MULTIMESH_FAULT_POINTS", reliability.points.to_string())
         .env("MULTIMESH_RELIABILITY", ledger);
-    let status = command.status().map_err(|e| format!("cargo cannot be run: {e}"))?;
+    let scratch = Scratch::new().map_err(|e| format!("no temporary folder: {e}"))?;
+    let status = interrupt::spawn(command.env("TMPDIR", scratch.path()))
+        .and_then(interrupt::wait)
+        .map_err(|e| format!("cargo cannot be run: {e}"))?;
     Ok(status.success())
 }
 

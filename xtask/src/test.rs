@@ -8,9 +8,11 @@ use std::time::Instant;
 use clap::Args;
 use multimesh_lab::{Cluster, Lab, requirements};
 
+use crate::interrupt;
 use crate::krew;
 use crate::lab;
-use crate::say::{cargo, say};
+use crate::say::{cargo, fail, say};
+use crate::scratch::Scratch;
 
 /// The lab of the tests, beside the user's own.
 const LAB: &str = "test";
@@ -43,6 +45,9 @@ impl Tally {
 }
 
 pub(crate) fn run(test: &Test) -> ExitCode {
+    if let Err(error) = interrupt::listen() {
+        return fail(&error);
+    }
     let started = Instant::now();
     let mut tally = Tally::default();
     let filter = test.filter.as_deref();
@@ -51,6 +56,10 @@ pub(crate) fn run(test: &Test) -> ExitCode {
     }
     tier(&mut tally, "unit and binary", &["--workspace"], filter, None);
     lab_tiers(test, &mut tally);
+    if interrupt::happened() {
+        say("\ninterrupted");
+        return ExitCode::from(130);
+    }
     if let Some(filter) = filter
         && tally.passed + tally.failed + tally.skipped == 0
     {
@@ -97,7 +106,10 @@ fn manifest(tally: &mut Tally) {
 }
 
 fn check(tally: &mut Tally, name: &str, arguments: &[&str]) {
-    match cargo().args(arguments).status() {
+    if interrupt::happened() {
+        return;
+    }
+    match interrupt::spawn(cargo().args(arguments)).and_then(interrupt::wait) {
         Ok(status) if status.success() => {
             say(&format!("check {name} ... ok"));
             tally.passed += 1;
@@ -118,6 +130,9 @@ fn answers(command: &mut Command) -> bool {
 /// Runs the tiers that need a lab. Where that cannot be, their tests count as skipped, or as
 /// failed if everything must run.
 fn lab_tiers(test: &Test, tally: &mut Tally) {
+    if interrupt::happened() {
+        return;
+    }
     let filter = test.filter.as_deref();
     let mut tests = Vec::new();
     for target in LAB_TARGETS {
@@ -148,8 +163,13 @@ fn lab_tiers(test: &Test, tally: &mut Tally) {
             for (target, _) in tests {
                 let arguments = ["--features", "lab", "--test", target];
                 tier(tally, target, &arguments, filter, Some(&lab));
+                // They cost the next tier time, even if nobody uses them.
+                if let Err(error) = remove_planes(&lab) {
+                    tally
+                        .fail(1, &format!("control planes of the tier {target} are left: {error}"));
+                }
             }
-            if test.keep_lab {
+            if test.keep_lab && !interrupt::happened() {
                 say(&format!("the lab is left up: `cargo xtask lab down --name {LAB}`"));
                 return;
             }
@@ -161,8 +181,11 @@ fn lab_tiers(test: &Test, tally: &mut Tally) {
             }
         }
     }
-    if let Err(error) = multimesh_lab::down(LAB) {
-        tally.fail(1, &format!("the lab `{LAB}` does not end: {error}"));
+    // The second one is of a test, which may have been interrupted.
+    for name in [LAB, &format!("life-{LAB}")] {
+        if let Err(error) = multimesh_lab::down(name) {
+            tally.fail(1, &format!("the lab `{name}` does not end: {error}"));
+        }
     }
 }
 
@@ -170,16 +193,20 @@ fn lab_tiers(test: &Test, tally: &mut Tally) {
 fn start_lab() -> multimesh_lab::Result<Lab> {
     say("\nthe lab: building what is missing, starting three clusters");
     if let Ok(lab) = Lab::open(LAB) {
-        // Left by tests that were interrupted. One that is half gone keeps the others from leaving
-        // without an error, so what counts is the end of it.
-        let leave =
-            |cluster: &Cluster| (!cluster.has_node).then(|| lab.remove_control_plane(cluster));
-        let results: Vec<_> = lab.clusters()?.iter().filter_map(leave).collect();
-        if lab.clusters()?.iter().any(|cluster| !cluster.has_node) {
-            results.into_iter().collect::<multimesh_lab::Result<()>>()?;
-        }
+        remove_planes(&lab)?;
     }
     lab::start(LAB, 3, false)
+}
+
+/// Removes the control planes that tests have claimed, also those of tests that were interrupted. One
+/// that is half gone keeps the others from leaving without an error, so what counts is the end of it.
+fn remove_planes(lab: &Lab) -> multimesh_lab::Result<()> {
+    let leave = |cluster: &Cluster| (!cluster.has_node).then(|| lab.remove_control_plane(cluster));
+    let results: Vec<_> = lab.clusters()?.iter().filter_map(leave).collect();
+    if lab.clusters()?.iter().any(|cluster| !cluster.has_node) {
+        results.into_iter().collect::<multimesh_lab::Result<()>>()?;
+    }
+    Ok(())
 }
 
 /// Compiles a test target and counts its tests.
@@ -205,13 +232,21 @@ fn tier(
     filter: Option<&str>,
     lab: Option<&Lab>,
 ) {
+    if interrupt::happened() {
+        return;
+    }
     say(&format!("\ntier: {name}"));
+    let scratch = match Scratch::new() {
+        Ok(scratch) => scratch,
+        Err(error) => return tally.fail(1, &format!("tier {name}: no temporary folder: {error}")),
+    };
     let mut command = cargo();
+    command.env("TMPDIR", scratch.path());
     command.args(["test", "--no-fail-fast"]).args(arguments).args(filter);
     if let Some(lab) = lab {
         command.env("MULTIMESH_TEST_LAB", lab.name());
     }
-    let mut child = match command.stdout(Stdio::piped()).spawn() {
+    let mut child = match interrupt::spawn(command.stdout(Stdio::piped())) {
         Ok(child) => child,
         Err(error) => return tally.fail(1, &format!("tier {name}: cargo cannot be run: {error}")),
     };
@@ -229,7 +264,9 @@ fn tier(
         skipped += usize::from(line.starts_with("skipped: "));
         say(&line);
     }
-    match child.wait() {
+    match interrupt::wait(child) {
+        // Counted by nobody, as it is no result.
+        _ if interrupt::happened() => {}
         // A target that does not compile, or a process that dies, counts no test as failed itself.
         Ok(status) if !status.success() && tally.failed == failed => {
             tally.fail(1, &format!("tier {name}: cargo ended with {status}"));

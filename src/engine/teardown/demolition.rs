@@ -22,6 +22,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const TELL: Duration = Duration::from_secs(5);
 /// How long an API server may be silent while it is waited for.
 const SILENCE: Duration = Duration::from_secs(45);
+/// How long a look may take though the time is over: at least one is made.
+const LEAST: Duration = Duration::from_secs(1);
 /// How long Kubernetes may take to collect what deleted objects owned.
 const COLLECTION: Duration = Duration::from_secs(20);
 
@@ -204,8 +206,11 @@ impl Demolition<'_> {
         let mut told = Instant::now();
         let mut answered = Instant::now();
         loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            // A server that falls silent does not prolong the wait.
+            let cluster = &self.cluster.within(left.max(LEAST));
             let looks =
-                pending.iter().map(|target| async { (*target, self.obstacle(target).await) });
+                pending.iter().map(|target| async { (*target, obstacle(cluster, target).await) });
             let mut left = Vec::new();
             for (target, obstacle) in fleet::all(REQUESTS, looks).await {
                 match obstacle {
@@ -235,13 +240,6 @@ impl Demolition<'_> {
             pending = left.into_iter().map(|(target, _)| target).collect();
             tokio::time::sleep(INTERVAL).await;
         }
-    }
-
-    /// Why an object is still there, if it is.
-    async fn obstacle(&self, target: &Target) -> Result<Option<String>, Error> {
-        let object = self.cluster.get(&target.into()).await?;
-        let same = object.filter(|object| object["metadata"]["uid"] == target.uid.as_str());
-        Ok(same.as_ref().map(remains))
     }
 
     fn describe(&self, id: &ResourceId) -> String {
@@ -319,6 +317,13 @@ fn wait_name(stage: Stage) -> &'static str {
         Stage::Definitions => "waiting for the API server to drop the definitions",
         _ => "waiting for the last objects to go",
     }
+}
+
+/// Why an object is still there, if it is.
+async fn obstacle(cluster: &Cluster, target: &Target) -> Result<Option<String>, Error> {
+    let object = cluster.get(&target.into()).await?;
+    let same = object.filter(|object| object["metadata"]["uid"] == target.uid.as_str());
+    Ok(same.as_ref().map(remains))
 }
 
 /// What keeps an object that is being deleted.

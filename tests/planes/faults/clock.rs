@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use multimesh::pki::Store;
 use multimesh_lab::faults::{Fault, Rule};
 
+use super::directory::lost_files;
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length};
-use super::snapshot::lost_files;
 use crate::live::Run;
 
 /// The library of the Debian package `faketime`, which the lab installs.
@@ -36,10 +36,11 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
         [("+1d", "clock a day ahead", 24), ("-1d", "clock a day behind", -24)]
     {
         let mut lost = Vec::new();
-        let run = at(&fronted, offset, &["apply", "--wait=false"]);
-        if run.code != 0 {
-            lost.push(format!("apply ended with {}: {}", run.code, run.stderr));
+        let apply = at(&fronted, offset, &["apply", "--wait=false"]);
+        if apply.code != 0 {
+            lost.push(format!("apply ended with {}: {}", apply.code, apply.stderr));
         }
+        let mut entry = Entry::of(1, apply.code == 0, false, Vec::new());
         // Checks too that everything is valid now.
         lost.extend(lost_files(&fronted, &[0]));
         let root = Store::open(fronted.mesh("m").join("certs")).root().unwrap().unwrap();
@@ -57,6 +58,9 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
             if !run.stderr.contains("nothing to change in 1 cluster") {
                 lost.push(format!("at {clock} there is more to change: {}", run.stderr));
             }
+            if *clock != "+0" {
+                entry.add(Entry::of(1, run.code == 0, false, Vec::new()));
+            }
             let status = at(&fronted, clock, &["status", "-o", "wide"]);
             for word in ["expired", "not valid"] {
                 if status.stdout.contains(word) || status.stderr.contains(word) {
@@ -66,7 +70,8 @@ fn a_clock_that_is_a_day_off_makes_no_certificate_that_is_not_valid_now() {
         }
         fronted.run(&["teardown", "--yes"]).expect(0);
         fs::remove_dir_all(fronted.mesh("m").join("certs")).unwrap();
-        book.add(name, Entry { injected: 1, finished: 1, left: 0, lost });
+        entry.add(Entry { lost, ..Entry::default() });
+        book.add(name, entry);
     }
     book.close();
 }
@@ -80,15 +85,22 @@ fn an_api_server_that_is_too_old_for_istio_is_told() {
     fronted.proxies[0].inject(old);
     let context = &fronted.clusters[0].context;
     // As istioctl does: it says so and goes on.
-    fronted
-        .apply(&[])
-        .expect(0)
-        .says(&format!("`{context}`: it runs Kubernetes v1.31.14"))
-        .says("supports 1.32 and later");
-    let status = fronted.run(&["status"]);
-    assert!(status.stdout.contains("supports 1.32 and later"), "{}", status.stdout);
-    let injected = fronted.proxies[0].tally().injected["another answer"];
+    let told = "supports 1.32 and later";
+    let apply = fronted.apply(&[]);
+    let mut lost = lost_files(&fronted, &[0]);
+    let version = format!("`{context}`: it runs Kubernetes v1.31.14");
+    if !apply.stderr.contains(&version) || !apply.stderr.contains(told) {
+        lost.push(format!("an apply does not tell: {}", apply.stderr));
+    }
+    let asked = || fronted.struck(0);
     let mut book = Book::new("apply and status");
-    book.add("API server too old", Entry { injected, finished: 2, left: 0, lost: Vec::new() });
+    let mut entry = Entry::of(asked(), apply.code == 0, false, lost);
+    let before = asked();
+    let status = fronted.run(&["status"]);
+    let wide = status.stdout.contains(told);
+    let lost = if wide { Vec::new() } else { vec![format!("a status: {}", status.stdout)] };
+    // Nothing runs here, so it is not healthy.
+    entry.add(Entry::of(asked() - before, status.code == 4, false, lost));
+    book.add("API server that says it is too old", entry);
     book.close();
 }

@@ -1,11 +1,20 @@
 //! Credentials that expire, are revoked or cannot be had cost nobody else anything.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length};
-use crate::live::Run;
+use super::links::lost_links;
+use crate::live::{Run, eventually, eventually_within};
+
+/// How long a run may take that is refused.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long the token lives that ends by itself.
+const SHORT: Duration = Duration::from_secs(600);
+/// Gives the second cluster's user a credential.
+type SetUser = Box<dyn Fn(&mut Fronted)>;
+const REFUSED: &str = "does not accept the credentials of user";
 
 /// A token for everything, of an account that can be deleted.
 fn token(fronted: &Fronted, index: usize) -> String {
@@ -18,8 +27,8 @@ fn token(fronted: &Fronted, index: usize) -> String {
 }
 
 /// Writes a credential plugin; gives the user entry that runs it.
-fn plugin(fronted: &Fronted, mode: &str, script: &str) -> String {
-    let path = fronted.home().join("plugin");
+fn plugin(fronted: &Fronted, index: usize, mode: &str, script: &str) -> String {
+    let path = fronted.home().join(format!("plugin-{index}"));
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     format!(
@@ -43,10 +52,32 @@ fn wrong(fronted: &Fronted, run: &Run, says: &str) -> Vec<String> {
     if !fronted.is_changed(0) {
         wrong.push("the other cluster is not changed".into());
     }
-    if [0, 1].iter().any(|&index| fronted.links(index).len() != 1) {
-        wrong.push("a link is lost".into());
-    }
+    wrong.extend(lost_links(fronted, &[0, 1]));
     wrong
+}
+
+/// Applies while the user of the second cluster is not accepted, and once more when they are.
+fn refused(fronted: &mut Fronted, set: &SetUser, says: &str, secret: &str) -> Entry {
+    let (user, server) = (fronted.user(1), fronted.proxies[1].server());
+    set(fronted);
+    fronted.change();
+    let started = Instant::now();
+    let run = fronted.apply(&[]);
+    let mut lost = wrong(fronted, &run, says);
+    if started.elapsed() > LIMIT {
+        lost.push(format!("it took {:?}", started.elapsed()));
+    }
+    if run.stderr.contains(secret) {
+        lost.push("the token is told".into());
+    }
+    fronted.set_user(1, &user);
+    fronted.set_server(1, &server);
+    let next = fronted.apply(&[]);
+    if next.code != 0 || !fronted.is_changed(1) {
+        lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
+    }
+    lost.extend(lost_links(fronted, &[0, 1]));
+    Entry::of(1, run.code == 0, next.code == 0, lost)
 }
 
 #[test]
@@ -56,46 +87,59 @@ fn a_user_who_is_refused_in_one_cluster_is_told_and_loses_no_link() {
     let administrator = fronted.user(1);
     let mut book = Book::new("apply");
     let secret = token(&fronted, 1);
-    let mut try_with = |fronted: &mut Fronted, fault: &'static str, user: &str, says: &str| {
-        fronted.set_user(1, user);
-        fronted.change();
-        let started = Instant::now();
-        let run = fronted.apply(&[]);
-        let mut lost = wrong(fronted, &run, says);
-        if started.elapsed().as_secs() > 60 {
-            lost.push(format!("it took {:?}", started.elapsed()));
-        }
-        if run.stderr.contains(&secret) {
-            lost.push("the token is told".into());
-        }
-        fronted.set_user(1, &administrator);
-        let next = fronted.apply(&[]);
-        if next.code != 0 || !fronted.is_changed(1) {
-            lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
-        }
-        book.add(fault, Entry { injected: 1, finished: 0, left: 1, lost });
+    fronted.set_user(1, &format!("{{token: {secret}}}"));
+    fronted.apply(&[]).expect(0).says("nothing to change in 2 clusters");
+    // The shortest life that an API server grants.
+    let short = ["create", "token", "someone", "-n", "default", "--duration=10m"];
+    let short = fronted.kubectl(1, &short).trim().to_owned();
+    let made = Instant::now();
+    let mut cases: Vec<(&'static str, SetUser, &str)> = Vec::new();
+    let with = |user: String| -> SetUser {
+        Box::new(move |fronted: &mut Fronted| fronted.set_user(1, &user))
     };
-
+    if at_length() {
+        let spent = with(format!("{{token: {short}}}"));
+        spent(&mut fronted);
+        assert!(!is_refused(&fronted), "a new token is refused");
+        eventually_within(SHORT + LIMIT, "the end of the short token", || {
+            made.elapsed() > SHORT && is_refused(&fronted)
+        });
+        cases.push(("expired token", spent, REFUSED));
+    }
     fronted.set_user(1, &format!("{{token: {secret}}}"));
     fronted.apply(&[]).expect(0).says("nothing to change in 2 clusters");
     fronted.kubectl(1, &["delete", "serviceaccount", "someone", "-n", "default"]);
     // An API server remembers for ten seconds that a token was good.
-    crate::live::eventually("the end of the token", || {
-        fronted.run(&["status"]).stdout.contains("does not accept the credentials")
-    });
-    let refused = "does not accept the credentials of user";
-    try_with(&mut fronted, "revoked token", &format!("{{token: {secret}}}"), refused);
-    let user = plugin(&fronted, "Never", "echo your session has expired >&2; exit 7");
-    try_with(&mut fronted, "credential plugin that fails", &user, "your session has expired");
-    let user = plugin(&fronted, "Always", "read -r answer");
-    try_with(&mut fronted, "credential plugin that prompts", &user, "credential plugin");
+    eventually("the end of the token", || is_refused(&fronted));
+    cases.push(("revoked token", with(format!("{{token: {secret}}}")), REFUSED));
+    cases.push(("expired certificate", Box::new(|fronted| fronted.expire(1)), REFUSED));
+    let fails = "echo your session has expired >&2; exit 7";
+    let mut plugins = vec![
+        ("credential plugin that fails", "Never", fails, "your session has expired"),
+        ("credential plugin that prompts", "Always", "read -r answer", "credential plugin"),
+    ];
     if at_length() {
-        let expired = "{token: eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjF9.c2lnbmF0dXJl}";
-        try_with(&mut fronted, "expired token", expired, refused);
-        let user = plugin(&fronted, "IfAvailable", "read -r answer || exit 9");
-        try_with(&mut fronted, "credential plugin that prompts", &user, "credential plugin");
-        let user = plugin(&fronted, "Never", "sleep 100 & wait");
-        try_with(&mut fronted, "credential plugin that hangs", &user, "credential plugin");
+        plugins.extend([
+            (
+                "credential plugin that prompts",
+                "IfAvailable",
+                "read -r answer || exit 9",
+                "credential plugin",
+            ),
+            ("credential plugin that hangs", "Never", "sleep 100 & wait", "credential plugin"),
+        ]);
+    }
+    for (index, (name, mode, script, says)) in plugins.into_iter().enumerate() {
+        cases.push((name, with(plugin(&fronted, index, mode, script)), says));
+    }
+    fronted.set_user(1, &administrator);
+    for (fault, set, says) in cases {
+        book.add(fault, refused(&mut fronted, &set, says, &secret));
     }
     book.close();
+}
+
+/// Whether the second cluster does not accept its user.
+fn is_refused(fronted: &Fronted) -> bool {
+    fronted.run(&["status"]).stdout.contains("does not accept the credentials")
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::directory::{lost_files, torn, unfinished};
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length};
-use super::snapshot::{lost_files, unfinished};
 
 /// The smallest piece of such a file system.
 const PAGE: usize = 4096;
@@ -58,14 +58,12 @@ fn a_full_disk_is_told_and_nothing_is_torn() {
     let mut entry = Entry::default();
     // Root, intermediate and record take a page a file, and directories none.
     let rooms: Vec<usize> = if at_length() { (0..12).collect() } else { vec![0, 2, 5] };
-    for free in rooms {
+    let mut ended = Vec::new();
+    for &free in &rooms {
         small.fill(free);
         let run = fronted.apply(&[]);
-        let mut lost = unfinished(&dir);
-        if run.code == 0 {
-            entry.finished += 1;
-        } else {
-            entry.left += 1;
+        let mut lost = [unfinished(&dir), torn(&dir)].concat();
+        if run.code != 0 {
             for text in ["no space is left on the device", "hint: make room: `df -h"] {
                 if run.code != 1 || !run.stderr.contains(text) {
                     lost.push(format!("{text:?} is not told in {}: {}", run.code, run.stderr));
@@ -76,9 +74,16 @@ fn a_full_disk_is_told_and_nothing_is_torn() {
             }
         }
         small.empty();
-        entry.injected += 1;
-        if at_length() {
-            lost.extend(finish(&fronted));
+        ended.push(run.code == 0);
+        if at_length() || rooms.last() == Some(&free) {
+            let next = fronted.apply(&[]);
+            lost.extend(lost_files(&fronted, &[0]));
+            if next.code != 0 {
+                lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
+            }
+            for finished in ended.drain(..) {
+                entry.add(Entry::of(1, finished, next.code == 0, Vec::new()));
+            }
             fronted.run(&["teardown", "--yes"]).expect(0);
             for made in ["certs", "cache"] {
                 fs::remove_dir_all(dir.join(made)).unwrap();
@@ -86,19 +91,8 @@ fn a_full_disk_is_told_and_nothing_is_torn() {
         }
         entry.lost.extend(lost.into_iter().map(|lost| format!("{free} pages free: {lost}")));
     }
-    entry.lost.extend(finish(&fronted));
     assert!(entry.left > 0, "no run had too little room");
     let mut book = Book::new("apply");
     book.add("full disk", entry);
     book.close();
-}
-
-/// Applies with room enough, which has to finish what was left.
-fn finish(fronted: &Fronted) -> Vec<String> {
-    let next = fronted.apply(&[]);
-    let mut lost = lost_files(fronted, &[0]);
-    if next.code != 0 {
-        lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
-    }
-    lost
 }

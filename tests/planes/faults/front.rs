@@ -57,14 +57,49 @@ impl Fronted {
         std::fs::write(&path, config.to_string()).unwrap();
     }
 
-    /// Writes the topology with these planes.
+    /// Writes the topology with these planes, on one network.
     pub(crate) fn describe(&self, indices: &[usize]) {
-        let entries = indices.iter().map(|&index| {
-            let cluster = &self.clusters[index];
-            format!("  {}: {{network: flat, server: '{}'}}\n", cluster.context, cluster.server)
-        });
-        let topology = format!("mesh_id: m\ncontexts:\n{}", entries.collect::<String>());
-        self.write("m", "topology.yaml", &topology);
+        let settings =
+            |index: usize| format!("network: flat, server: '{}'", self.clusters[index].server);
+        self.describe_with(indices, settings);
+    }
+
+    /// As [`Fronted::describe`], each on a network of its own behind a gateway.
+    pub(crate) fn describe_apart(&self, indices: &[usize]) {
+        let settings = |index: usize| {
+            let server = &self.clusters[index].server;
+            format!("network: n{index}, server: '{server}', gateway: 192.0.2.{index}")
+        };
+        self.describe_with(indices, settings);
+    }
+
+    fn describe_with(&self, indices: &[usize], settings: impl Fn(usize) -> String) {
+        let settings: Vec<String> = indices.iter().map(|&index| settings(index)).collect();
+        let members: Vec<(usize, &str)> =
+            indices.iter().copied().zip(settings.iter().map(String::as_str)).collect();
+        self.describe_as(&members);
+    }
+
+    /// Lets the user of a plane have the certificate that has ended. No proxy is in the way, as none
+    /// hands a certificate on.
+    pub(crate) fn expire(&mut self, index: usize) {
+        let [certificate, key] = self.clusters[index].expired_credential();
+        let user = format!(
+            "{{client-certificate: {}, client-key: {}}}",
+            certificate.display(),
+            key.display()
+        );
+        self.set_user(index, &user);
+        self.set_server(index, &self.clusters[index].server);
+    }
+
+    /// Leads the kubeconfig of a plane to this server.
+    pub(crate) fn set_server(&self, index: usize, server: &str) {
+        let path = self.home().join(format!("kubeconfig-{index}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut config: Value = serde_yaml::from_str(&text).unwrap();
+        config["clusters"][0]["cluster"]["server"] = server.into();
+        std::fs::write(&path, config.to_string()).unwrap();
     }
 
     /// Writes another base, so that there is something to change in every plane.
@@ -87,6 +122,11 @@ impl Fronted {
     pub(crate) fn thin_out(&self, index: usize) {
         let ours = "applyset.kubernetes.io/part-of";
         self.kubectl(index, &["delete", "clusterroles,clusterrolebindings", "-l", ours]);
+    }
+
+    /// How many faults a plane had.
+    pub(crate) fn struck(&self, index: usize) -> usize {
+        self.proxies[index].tally().injected.values().sum()
     }
 
     /// What went through all proxies.

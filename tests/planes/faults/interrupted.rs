@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use multimesh_lab::faults::{Fault, Rule};
 
+use super::directory::unfinished;
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length, points};
-use crate::live::eventually;
+use crate::live::{Run, eventually};
 use crate::running::Running;
 
 /// How long a run may take that waits for less.
@@ -52,27 +53,48 @@ fn interrupt(run: Running) -> Vec<String> {
     }
 }
 
-fn entry(lost: Vec<String>) -> Entry {
-    Entry { injected: 1, finished: 0, left: 1, lost }
+/// Runs that were interrupted, until another one has finished what they left.
+struct Interrupted {
+    book: Book,
+    open: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Interrupted {
+    fn add(&mut self, fault: &'static str, lost: Vec<String>) {
+        self.open.push((fault, lost));
+    }
+
+    /// Runs a command that has to finish what they left.
+    fn finish(&mut self, fronted: &Fronted, words: &[&str]) -> Run {
+        let run = fronted.run(words);
+        for (fault, mut lost) in self.open.drain(..) {
+            if run.code != 0 {
+                lost.push(format!("the next run ended with {}: {}", run.code, run.stderr));
+            }
+            lost.extend(unfinished(&fronted.mesh("m")));
+            self.book.add(fault, Entry::of(1, false, run.code == 0, lost));
+        }
+        run
+    }
 }
 
 #[test]
 fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
     let fronted = Fronted::start(2);
-    let mut book = Book::new("all commands");
+    let mut runs = Interrupted { book: Book::new("all commands"), open: Vec::new() };
     let apply = ["apply", "--wait=false"];
 
     fronted.proxies[1].inject(Rule::new(Fault::Hang));
     let lost = interrupt(asked(start(&fronted, &apply), &fronted, 1, 1));
     fronted.proxies[1].clear();
-    book.add("Ctrl-C while a cluster hangs", entry(lost));
+    runs.add("Ctrl-C while a cluster hangs", lost);
 
     let steps = ["creating the namespace", "writing accounts", "installing istiod"];
     for text in if at_length() { &steps[..] } else { &steps[1..2] } {
         let lost = interrupt(start(&fronted, &apply).until(&[text]));
-        book.add("Ctrl-C while it writes", entry(lost));
+        runs.add("Ctrl-C while it writes", lost);
     }
-    fronted.apply(&[]).expect(0);
+    runs.finish(&fronted, &apply);
     fronted.thin_out(0);
     let before = fronted.proxies[0].tally().all();
     fronted.apply(&[]).expect(0);
@@ -82,28 +104,30 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
         fronted.thin_out(0);
         let lost = interrupt(held(&fronted, &apply, length * (2 * round + 1) / (2 * rounds)));
         fronted.proxies[0].clear();
-        book.add("Ctrl-C at some request", entry(lost));
+        runs.add("Ctrl-C at some request", lost);
+        runs.finish(&fronted, &apply);
     }
-    fronted.apply(&[]).expect(0);
 
     // Nothing runs pods here, so this waits until it is ended.
     fronted.thin_out(0);
     let waits = [fronted.clusters[0].context.as_str(), "waiting for istiod"];
     let lost = interrupt(start(&fronted, &["apply"]).until(&waits));
-    book.add("Ctrl-C while istiod starts", entry(lost));
-    fronted.apply(&[]).expect(0).says("nothing to change in 2 clusters");
+    runs.add("Ctrl-C while istiod starts", lost);
+    runs.finish(&fronted, &apply).says("nothing to change in 2 clusters");
 
     let status = start(&fronted, &["status"]);
     fronted.proxies[0].inject(Rule::new(Fault::Hang));
     let lost = interrupt(status.until(&["an answer of"]));
     fronted.proxies[0].clear();
-    book.add("Ctrl-C in a status", entry(lost));
+    runs.add("Ctrl-C in a status", lost);
+    // Nothing runs here, so the next one ends with 4.
+    fronted.run(&["status"]).expect(4);
 
     let lost = interrupt(start(&fronted, &["teardown", "--yes"]).until(&["deleting webhooks"]));
-    book.add("Ctrl-C in a teardown", entry(lost));
-    fronted.run(&["teardown", "--yes"]).expect(0);
+    runs.add("Ctrl-C in a teardown", lost);
+    runs.finish(&fronted, &["teardown", "--yes"]);
     assert!(fronted.is_untouched(0) && fronted.is_untouched(1));
-    book.close();
+    runs.book.close();
 }
 
 #[test]

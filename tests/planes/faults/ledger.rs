@@ -26,15 +26,22 @@ pub(crate) struct Entry {
     pub(crate) injected: usize,
     /// Runs that finished in spite of it.
     pub(crate) finished: usize,
-    /// Runs that told of it and left the rest to the next run, or were killed.
+    /// Runs that ended with it or were killed, and were finished by the next one.
     pub(crate) left: usize,
     /// What was lost or wrong after the run that finished.
     pub(crate) lost: Vec<String>,
 }
 
 impl Entry {
+    /// What came of one run with a fault: whether it finished, and if it did not, whether the next
+    /// one did.
+    pub(crate) fn of(injected: usize, finished: bool, next: bool, lost: Vec<String>) -> Self {
+        let left = usize::from(!finished && next);
+        Self { injected, finished: usize::from(finished), left, lost }
+    }
+
     /// Adds what came of others.
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.injected += other.injected;
         self.finished += other.finished;
         self.left += other.left;

@@ -5,11 +5,16 @@
 
 mod clock;
 mod credentials;
+mod directory;
 mod disk;
 mod front;
 mod interrupted;
+mod kill;
 mod killed;
+mod leaving;
 mod ledger;
+mod links;
 mod one;
 mod requests;
 mod snapshot;
+mod waits;

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use multimesh_lab::faults::{Fault, Rule};
 use serde_json::Value;
 
+use super::directory::unfinished;
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length};
-use super::snapshot::{Objects, differences, objects, unfinished};
+use super::links::lost_links;
+use super::snapshot::{Objects, differences, objects};
 use crate::live::Run;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -115,15 +117,16 @@ fn untold(fronted: &Fronted, case: &Case, run: &Run) -> Vec<String> {
     silent.map(|text| format!("{text:?} is not told in:\n{said}")).collect()
 }
 
-/// Applies once more, which has to finish what was left and find the planes as they should be.
-fn finish(fronted: &Fronted) -> Vec<String> {
+/// Applies once more, which has to finish what was left and find the planes as they should be. Says
+/// whether it did finish, and what is wrong.
+fn finish(fronted: &Fronted) -> (bool, Vec<String>) {
     let mut lost = Vec::new();
     let next = fronted.apply(&[]);
     if next.code != 0 {
         lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
     }
     lost.extend(incomplete(fronted));
-    lost
+    (next.code == 0, lost)
 }
 
 /// What an apply that ended well did not do.
@@ -133,10 +136,8 @@ fn incomplete(fronted: &Fronted) -> Vec<String> {
         if !fronted.is_changed(index) {
             lost.push(format!("plane {index} is not changed"));
         }
-        if fronted.links(index).len() != 1 {
-            lost.push(format!("plane {index} lost a link"));
-        }
     }
+    lost.extend(lost_links(fronted, &[0, 1]));
     let again = fronted.apply(&[]);
     if again.code != 0 || !again.stderr.contains("nothing to change in 2 clusters") {
         lost.push(format!("there is more to change: {}", again.stderr));
@@ -164,8 +165,7 @@ fn an_apply_survives_faults_that_pass_and_tells_of_those_that_stay() {
             lost.push(format!("it ended with {}: {}", run.code, run.stderr));
         }
         lost.extend(incomplete(&fronted));
-        let lost = told(&case, lost);
-        book.add(case.fault, Entry { injected, finished: 1, left: 0, lost });
+        book.add(case.fault, Entry::of(injected, run.code == 0, false, told(&case, lost)));
         expected.get_or_insert_with(|| objects(&fronted));
     }
     for case in staying() {
@@ -179,12 +179,11 @@ fn an_apply_survives_faults_that_pass_and_tells_of_those_that_stay() {
         if !fronted.is_changed(0) {
             lost.push("the other cluster is not changed".into());
         }
-        if [0, 1].iter().any(|&index| fronted.links(index).len() != 1) {
-            lost.push("a link is lost".into());
-        }
+        lost.extend(lost_links(&fronted, &[0, 1]));
         lost.extend(untold(&fronted, &case, &run));
-        lost.extend(finish(&fronted));
-        book.add(case.fault, Entry { injected, finished: 0, left: 1, lost: told(&case, lost) });
+        let (next, after) = finish(&fronted);
+        lost.extend(after);
+        book.add(case.fault, Entry::of(injected, run.code == 0, next, told(&case, lost)));
     }
     let mut end = objects(&fronted);
     let mut expected = expected.unwrap();
@@ -206,7 +205,7 @@ fn status(run: &Run) -> Value {
 }
 
 #[test]
-fn a_status_survives_faults_that_pass_and_tells_of_those_that_stay() {
+fn a_status_and_a_plan_survive_faults_that_pass_and_tell_of_those_that_stay() {
     let fronted = Fronted::start(2);
     fronted.apply(&[]).expect(0);
     let words = ["status", "-o", "json", "--request-timeout", "4s"];
@@ -227,12 +226,12 @@ fn a_status_survives_faults_that_pass_and_tells_of_those_that_stay() {
         if status(&run) != expected {
             lost.push(format!("it says something else: {}", run.stdout));
         }
-        book.add(case.fault, Entry { injected, finished: 1, left: 0, lost: told(&case, lost) });
+        book.add(case.fault, Entry::of(injected, run.code == 0, false, told(&case, lost)));
     }
     for mut case in reads(staying()) {
         case.rule = case.rule.after(0);
         case.says = case.says.strip_prefix(&["cannot "]).unwrap_or(case.says);
-        let (mut injected, run, mut lost) = run_with(&fronted, &case, &words, limit);
+        let (injected, run, mut lost) = run_with(&fronted, &case, &words, limit);
         if run.code != 4 {
             lost.push(format!("it ended with {}: {}", run.code, run.stderr));
         }
@@ -241,12 +240,56 @@ fn a_status_survives_faults_that_pass_and_tells_of_those_that_stay() {
             lost.push(format!("the other cluster is not seen: {}", run.stdout));
         }
         let table = ["status", "--request-timeout", "4s"];
-        let (more, run, late) = run_with(&fronted, &case, &table, limit);
-        injected += more;
+        let (more, second, late) = run_with(&fronted, &case, &table, limit);
         lost.extend(late);
-        lost.extend(untold(&fronted, &case, &run));
-        book.add(case.fault, Entry { injected, finished: 0, left: 2, lost: told(&case, lost) });
+        lost.extend(untold(&fronted, &case, &second));
+        // Without the fault it says again what it said before.
+        let next = status(&fronted.run(&words)) == expected;
+        if !next {
+            lost.push("the next status says something else".into());
+        }
+        let mut entry = Entry::of(injected, run.code == 0, next, told(&case, lost));
+        entry.add(Entry::of(more, second.code == 0, next, Vec::new()));
+        book.add(case.fault, entry);
     }
+    book.close();
+    plan_with(&fronted, reads(staying()));
+}
+
+/// Plans with each fault: what cannot be seen is told, the rest is planned, and nothing is written.
+fn plan_with(fronted: &Fronted, cases: impl Iterator<Item = Case>) {
+    let mut book = Book::new("plan");
+    fronted.change();
+    let writes = || fronted.tallies().iter().map(|tally| tally.writes).sum::<usize>();
+    let words = ["plan", "-o", "json", "--request-timeout", "4s"];
+    let of = |run: &Run, index: usize| {
+        let plan: Value = serde_json::from_str(&run.stdout).unwrap_or_default();
+        plan["clusters"][index].clone()
+    };
+    let expected = fronted.run(&words);
+    let before = writes();
+    for mut case in cases {
+        case.rule = case.rule.after(0);
+        case.says = case.says.strip_prefix(&["cannot "]).unwrap_or(case.says);
+        let (injected, run, mut lost) = run_with(fronted, &case, &words, 40 * SECOND);
+        if run.code != 3 {
+            lost.push(format!("it ended with {}: {}", run.code, run.stderr));
+        }
+        if of(&run, 0) != of(&expected, 0) {
+            lost.push(format!("the other cluster is planned otherwise: {}", run.stdout));
+        }
+        if of(&run, 1) == of(&expected, 1) {
+            lost.push(format!("the cluster is planned as if it were seen: {}", run.stdout));
+        }
+        lost.extend(untold(fronted, &case, &run));
+        let next = fronted.run(&words);
+        if next.code != 0 || next.stdout != expected.stdout {
+            lost.push(format!("the next plan is another one: {} {}", next.code, next.stderr));
+        }
+        let lost = told(&case, lost);
+        book.add(case.fault, Entry::of(injected, run.code == 0, next.code == 0, lost));
+    }
+    assert_eq!(writes(), before, "a plan wrote to a cluster");
     book.close();
 }
 
@@ -256,6 +299,7 @@ fn torn_down(fronted: &Fronted, clean: &[Objects], case: &Case, code: i32) -> En
     fronted.apply(&[]).expect(0);
     let words = ["teardown", "--yes", "--request-timeout", "3s", "--timeout", "60s"];
     let (injected, run, mut lost) = run_with(fronted, case, &words, 120 * SECOND);
+    let mut finished = false;
     if run.code != code {
         lost.push(format!("it ended with {}: {}", run.code, run.stderr));
     }
@@ -263,13 +307,13 @@ fn torn_down(fronted: &Fronted, clean: &[Objects], case: &Case, code: i32) -> En
         lost.extend(untold(fronted, case, &run));
         lost.extend(differences(&clean[..1], &objects(fronted)[..1]));
         let next = fronted.run(&["teardown", "--yes"]);
-        if next.code != 0 {
+        finished = next.code == 0;
+        if !finished {
             lost.push(format!("the next teardown ended with {}: {}", next.code, next.stderr));
         }
     }
     lost.extend(differences(clean, &objects(fronted)));
-    let finished = usize::from(code == 0);
-    Entry { injected, finished, left: 1 - finished, lost: told(case, lost) }
+    Entry::of(injected, run.code == 0, finished, told(case, lost))
 }
 
 #[test]

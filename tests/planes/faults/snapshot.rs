@@ -1,15 +1,11 @@
-//! What clusters and mesh directories hold, without what differs between two runs that did the
-//! same.
+//! What clusters hold, without what differs between two runs that did the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use multimesh::pki::{Cacerts, Store};
 use serde_json::{Value, json};
 
 use super::front::Fronted;
+use super::links::decoded;
 use crate::live::inventory;
 
 /// Kinds of objects that come and go by themselves, or have random names.
@@ -55,6 +51,8 @@ fn settle(mut object: Value) -> Value {
         metadata.insert("managedFields".into(), json!(ours));
         if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
             annotations.remove("kubernetes.io/service-account.uid");
+            // How often it was changed.
+            annotations.remove("deployment.kubernetes.io/revision");
             if secret {
                 // A digest of the whole Secret.
                 annotations.remove("kubectl-multimesh/applied");
@@ -69,7 +67,10 @@ fn settle(mut object: Value) -> Value {
     if object["kind"] == "Service"
         && let Some(spec) = object["spec"].as_object_mut()
     {
-        spec.retain(|key, _| !key.starts_with("clusterIP"));
+        spec.retain(|key, _| !key.starts_with("clusterIP") && key != "healthCheckNodePort");
+        for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            port["nodePort"].take();
+        }
     }
     if secret && object["metadata"]["name"] == "cacerts" {
         // Compared with the mesh directory.
@@ -92,10 +93,6 @@ fn remote(value: &Value) -> Option<Value> {
     let token = kubeconfig.pointer_mut("/users/0/user/token")?;
     *token = "a token".into();
     Some(kubeconfig)
-}
-
-fn decoded(value: &Value) -> Option<Vec<u8>> {
-    BASE64_STANDARD.decode(value.as_str()?).ok()
 }
 
 /// How two clusters differ, object by object.
@@ -139,94 +136,4 @@ fn first_difference(a: &Value, b: &Value, at: &str) -> String {
         _ if at.starts_with("/data") => format!(" at {at}"),
         _ => format!(" at {at}: {a} and {b}"),
     }
-}
-
-/// What of the mesh directory is torn, and where it does not fit what the clusters hold. Clusters
-/// that are not `members` of the mesh now are not looked at.
-pub(crate) fn lost_files(fronted: &Fronted, members: &[usize]) -> Vec<String> {
-    let mut lost = Vec::new();
-    let dir = fronted.mesh("m");
-    lost.extend(unfinished(&dir));
-    let state = fs::read_to_string(dir.join("state.yaml")).unwrap_or_default();
-    if serde_yaml::from_str::<Value>(&state).map_or(true, |state| state["mesh_id"] != "m") {
-        lost.push("state.yaml does not parse".into());
-    }
-    let store = Store::open(dir.join("certs"));
-    let root = match store.root() {
-        Ok(Some(root)) => root,
-        other => {
-            lost.push(format!("the root CA cannot be read: {}", other.is_ok()));
-            return lost;
-        }
-    };
-    let now = jiff::Timestamp::now();
-    for &index in members {
-        let context = &fronted.clusters[index].context;
-        let Ok(Some((_, disk))) = store.intermediate(context, context) else {
-            lost.push(format!("plane {index}: its intermediate is not on disk"));
-            continue;
-        };
-        // Checks too that the key belongs to the certificate.
-        if let Err(why) = disk.verify(&root.certificate, now) {
-            lost.push(format!("plane {index}: its intermediate on disk: {why}"));
-        }
-        match live_cacerts(fronted, index) {
-            Some(live) if live == disk => {}
-            Some(_) => lost.push(format!("plane {index}: the CA on disk is not the cluster's")),
-            None => lost.push(format!("plane {index}: no cacerts")),
-        }
-        lost.extend(wrong_tokens(fronted, index, members));
-    }
-    lost
-}
-
-/// Files that a killed run left half written, anywhere below a directory.
-pub(crate) fn unfinished(dir: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let half = name.starts_with(".multimesh-writing-")
-            || name.starts_with(".intermediate-")
-            || name.starts_with(".root-cert");
-        if half {
-            found.push(format!("{} is left", entry.path().display()));
-        } else if entry.path().is_dir() {
-            found.extend(unfinished(&entry.path()));
-        }
-    }
-    found
-}
-
-fn get(fronted: &Fronted, index: usize, words: &[&str]) -> Value {
-    let text =
-        fronted.kubectl(index, &[&["get", "-n", "istio-system", "-o", "json"], words].concat());
-    serde_json::from_str(&text).unwrap()
-}
-
-fn live_cacerts(fronted: &Fronted, index: usize) -> Option<Cacerts> {
-    let secret = get(fronted, index, &["secret", "cacerts"]);
-    let data = secret["data"].as_object()?;
-    let entries = data.iter().filter_map(|(key, value)| Some((key.clone(), decoded(value)?)));
-    Cacerts::from_entries(&entries.collect()).ok()
-}
-
-/// Links whose token is not the one that the peer's account has now.
-fn wrong_tokens(fronted: &Fronted, index: usize, members: &[usize]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for &peer in members.iter().filter(|&&peer| peer != index) {
-        let name = &fronted.clusters[peer].context;
-        let link = get(fronted, index, &["secret", &format!("istio-remote-secret-{name}")]);
-        let kubeconfig = decoded(&link["data"][name.as_str()]).unwrap_or_default();
-        let kubeconfig: Value = serde_yaml::from_slice(&kubeconfig).unwrap_or_default();
-        let accounts = get(fronted, peer, &["secrets"]);
-        let tokens = accounts["items"].as_array().into_iter().flatten();
-        let held = tokens.filter_map(|secret| decoded(&secret["data"]["token"])).any(|token| {
-            kubeconfig.pointer("/users/0/user/token").and_then(Value::as_str).map(str::as_bytes)
-                == Some(&token)
-        });
-        if !held {
-            wrong.push(format!("plane {index}: the token for plane {peer} is not the account's"));
-        }
-    }
-    wrong
 }

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Set by Ctrl-C: what runs is ended, and nothing new begins.
-pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+use crate::interrupt::INTERRUPTED;
 
 /// Where every process is noted, with what it said to its standard error.
 static LOG: OnceLock<File> = OnceLock::new();

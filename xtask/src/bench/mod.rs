@@ -18,7 +18,6 @@ mod writes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -26,9 +25,9 @@ use multimesh_lab::{programs, requirements};
 use serde_json::{Map, Value};
 
 use self::ground::Tools;
-use self::measure::INTERRUPTED;
 use self::report::Row;
 use crate::dist;
+use crate::interrupt::{INTERRUPTED, listen};
 use crate::say::{cargo, fail, forget_chore, print, root, say};
 
 /// How often something that takes less than a second is done on the same clusters.
@@ -177,31 +176,4 @@ fn floor(built: bool) -> Result<PathBuf, String> {
         return Ok(file);
     }
     Err(format!("there is no {}: leave `--built` out", file.display()))
-}
-
-/// Ends what runs on Ctrl-C or SIGTERM, so that everything is taken down in order.
-fn listen() -> Result<(), String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?;
-    let guard = runtime.enter();
-    let of = |kind| signal(kind).map_err(|e| e.to_string());
-    let (mut interrupt, mut terminate) =
-        (of(SignalKind::interrupt())?, of(SignalKind::terminate())?);
-    drop(guard);
-    thread::spawn(move || {
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                say("ending; taking the lab down");
-                INTERRUPTED.store(true, Ordering::Relaxed);
-            }
-        });
-    });
-    Ok(())
 }
