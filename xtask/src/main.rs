@@ -1,9 +1,9 @@
 //! The chores of kubectl-multimesh.
 
 mod bench;
+mod binary;
 mod demo;
 mod dist;
-mod elf;
 mod fuzz;
 mod krew;
 mod lab;
@@ -36,6 +36,9 @@ enum Chore {
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
     Dist(dist::Dist),
+    /// For the test that installs
+    #[command(hide = true)]
+    Pack(dist::Pack),
     Fuzz(fuzz::Fuzz),
     /// Inject faults at length, and count what is lost
     Reliability(reliability::Reliability),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Chore::Demo(demo) => demo::run(&demo),
         Chore::Krew(command) => krew::run(&command),
         Chore::Dist(dist) => dist::run(&dist),
+        Chore::Pack(pack) => dist::pack(&pack),
         Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),
