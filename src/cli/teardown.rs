@@ -170,9 +170,9 @@ fn last_screen(ui: Ui, local: &Local, outcome: &Outcome, same_run: &str) -> Exit
     ui.line(&if complete { Tone::Good } else { Tone::Warning }.paint(&line));
     for (context, result) in &outcome.clusters {
         if let Ok(cleared) = result {
-            ui.line(&format!("  {context}: {} deleted", count(cleared.deleted, "object")));
             let stays = stays(&cleared.stays, "    ");
             if !stays.is_empty() {
+                ui.line(&format!("  {context}:"));
                 ui.line(stays.trim_end());
             }
         }

@@ -51,7 +51,7 @@ struct Run {
     /// Until when, from the first time on.
     deadline: OnceLock<Instant>,
     /// The flags by which a command means the same.
-    same_run: String,
+    flags: String,
 }
 
 impl Run {
@@ -125,7 +125,7 @@ impl Leases {
         let holder = Holder { directory: lock.identity(), name, command };
         let same_run = options.same_run(local.topology.mesh_id.as_ref());
         let (wait, deadline) = (options.wait_lock, OnceLock::new());
-        let _ = self.inner.run.set(Run { holder, wait, deadline, same_run });
+        let _ = self.inner.run.set(Run { holder, wait, deadline, flags: same_run });
     }
 
     fn run(&self) -> Result<&Run, Failure> {
@@ -293,7 +293,7 @@ impl ClusterLease<'_> {
 
     async fn take_late(&self, run: &Run) -> Result<Grip, Failure> {
         let end = run.deadline();
-        let Run { holder: Holder { command, .. }, same_run, .. } = run;
+        let Run { holder: Holder { command, .. }, flags: same_run, .. } = run;
         let grip = loop {
             match take(&run.holder, self.cluster, self.namespace).await? {
                 Try::Taken { lease, asked, .. } => break self.grip(lease, asked),

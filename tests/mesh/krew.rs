@@ -1,9 +1,10 @@
 //! The plugin as krew installs it: unpacked into a store, linked into a folder of the PATH, and
 //! called by the real kubectl.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,17 +38,20 @@ impl Krew {
         self.root.path().join("store/multimesh")
     }
 
-    /// Makes an archive in the layout of a release: the program and LICENSE at its root.
+    /// An archive of a program, packed by the code that packs a release.
     fn archive(&self, version: &str, program: &Path) -> PathBuf {
-        let folder = self.root.path().join("packing").join(version);
-        fs::create_dir_all(&folder).unwrap();
-        fs::copy(program, folder.join("kubectl-multimesh")).unwrap();
-        let license = Path::new(env!("CARGO_MANIFEST_DIR")).join("LICENSE");
-        fs::copy(license, folder.join("LICENSE")).unwrap();
         let archive = self.root.path().join(format!("{version}.tar.gz"));
-        let mut tar = Command::new("tar");
-        tar.arg("-czf").arg(&archive).arg("-C").arg(&folder).args(["LICENSE", "kubectl-multimesh"]);
-        assert!(tar.status().unwrap().success());
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (variable, _) in env::vars_os() {
+            // Build scripts would take what cargo told this test about itself for a change.
+            let name = variable.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&variable);
+            }
+        }
+        cargo.args(["run", "--quiet", "--package", "xtask", "--", "pack"]).arg(program);
+        cargo.arg(&archive).current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(cargo.status().unwrap().success());
         archive
     }
 
@@ -61,8 +65,7 @@ impl Krew {
         if self.link().symlink_metadata().is_ok() {
             fs::remove_file(self.link()).unwrap();
         }
-        let program = format!("../store/multimesh/{version}/kubectl-multimesh");
-        symlink(program, self.link()).unwrap();
+        symlink(folder.join("kubectl-multimesh"), self.link()).unwrap();
         // After an upgrade only the new version stays.
         for entry in fs::read_dir(self.store()).unwrap() {
             let path = entry.unwrap().path();
@@ -95,9 +98,11 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
     let run = |arguments: &[&str]| krew.kubectl(&user, arguments);
 
     let old = krew.root.path().join("old");
-    fs::copy("/bin/true", &old).unwrap();
+    fs::write(&old, "#!/bin/sh\necho kubectl-multimesh 0.0.9\n").unwrap();
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
     krew.install("v0.0.9", &krew.archive("v0.0.9", &old));
-    assert_eq!(run(&["multimesh", "status"]).expect(0).stdout, "", "the old one says nothing");
+    let told = run(&["multimesh", "--version"]).expect(0).stdout;
+    assert_eq!(told, "kubectl-multimesh 0.0.9\n");
 
     let version = format!("v{}", env!("CARGO_PKG_VERSION"));
     krew.install(&version, &krew.archive(&version, Path::new(BINARY)));
@@ -109,6 +114,9 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
     let warned = [&list.stdout, &list.stderr].iter().any(|it| it.contains("warning"));
     assert!(!warned, "{}{}", list.stdout, list.stderr);
     assert_eq!(fs::read_dir(krew.store()).unwrap().count(), 1, "the old version is left");
+    for text in ["man/kubectl-multimesh-apply.1", "completions/kubectl-multimesh.bash"] {
+        assert!(krew.store().join(&version).join(text).is_file(), "{text} is not in the archive");
+    }
 
     // kubectl completes the plugin's command line once its other name is there.
     run(&["multimesh", "completion", "install"]).expect(0);

@@ -64,10 +64,12 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     user.run(&["teardown", "--yes"]).expect(0);
 }
 
-/// What a run of three clusters tells is 30 lines at most, those of `-vvv` aside: they begin with a date.
+/// What a run of three clusters tells is 30 lines at most. Those of `-vvv` do not count, they begin with
+/// a date, nor do waits, of which a slow machine has more.
 #[track_caller]
 fn fits_a_log(stderr: &str) {
-    let told: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("20")).collect();
+    let told = stderr.lines().filter(|line| !line.starts_with("20"));
+    let told: Vec<&str> = told.filter(|line| !line.contains("still waiting")).collect();
     assert!((5..=30).contains(&told.len()), "{} lines:\n{}", told.len(), told.join("\n"));
 }
 

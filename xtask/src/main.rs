@@ -1,9 +1,9 @@
 //! The chores of kubectl-multimesh.
 
 mod bench;
+mod binary;
 mod demo;
 mod dist;
-mod elf;
 mod fuzz;
 mod interrupt;
 mod krew;
@@ -38,6 +38,9 @@ enum Chore {
     /// Show the main job on real clusters: three of them become one mesh
     Demo(demo::Demo),
     Dist(dist::Dist),
+    /// For the test that installs
+    #[command(hide = true)]
+    Pack(dist::Pack),
     Fuzz(fuzz::Fuzz),
     /// Inject faults at length, and count what is lost
     Reliability(reliability::Reliability),
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Chore::Demo(demo) => demo::run(&demo),
         Chore::Krew(command) => krew::run(&command),
         Chore::Dist(dist) => dist::run(&dist),
+        Chore::Pack(pack) => dist::pack(&pack),
         Chore::Fuzz(fuzz) => fuzz::run(&fuzz),
         Chore::Reliability(reliability) => reliability::run(&reliability),
         Chore::Test(test) => test::run(&test),

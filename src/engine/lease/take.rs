@@ -87,7 +87,7 @@ async fn server_time(cluster: &Cluster, namespace: &str) -> Result<Timestamp, Er
 /// Says who has a lease, since when, and what to do about it.
 pub(super) fn held(run: &Run, cluster: &Cluster, namespace: &str, other: &Other) -> Failure {
     let (context, at) = (cluster.context(), cluster.same_cluster());
-    let Run { holder: Holder { command, .. }, same_run, .. } = run;
+    let Run { holder: Holder { command, .. }, flags: same_run, .. } = run;
     let mut text = format!("`{context}`: {} is at work on this cluster", other.name);
     if let Some(command) = &other.command {
         let _ = write!(text, " (`{command}`)");

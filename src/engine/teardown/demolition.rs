@@ -184,11 +184,7 @@ impl Demolition<'_> {
 
     /// Waits until what was sent is gone.
     async fn await_all(&self, sent: &mut Sent<'_>) -> Result<(), Failure> {
-        let pending = std::mem::take(&mut sent.pending);
-        match pending.first() {
-            Some(first) => self.await_end(wait_name(first.stage), pending).await,
-            None => Ok(()),
-        }
+        self.await_end(std::mem::take(&mut sent.pending)).await
     }
 
     async fn delete(&self, target: &Target) -> Result<Deletion, Failure> {
@@ -201,8 +197,7 @@ impl Demolition<'_> {
     }
 
     /// Waits until objects that are being deleted are gone.
-    async fn await_end(&self, step: &str, mut pending: Vec<&Target>) -> Result<(), Failure> {
-        self.step(step);
+    async fn await_end(&self, mut pending: Vec<&Target>) -> Result<(), Failure> {
         let mut told = Instant::now();
         let mut answered = Instant::now();
         loop {
@@ -270,7 +265,7 @@ impl Demolition<'_> {
             let Some(namespace) = self.cluster.get(&id).await? else { return Ok(0) };
             let target = Target::new(Stage::Foundation, &namespace);
             if self.delete(&target).await? == Deletion::Deleting {
-                self.await_end("waiting for the namespace to go", vec![&target]).await?;
+                self.await_end(vec![&target]).await?;
             }
             return Ok(1 + usize::from(removal.parent));
         }
@@ -304,18 +299,10 @@ fn step_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Webhooks => "deleting webhooks",
         Stage::Workloads => "deleting gateways and istiod",
-        Stage::Foundation => "deleting services, secrets and configuration",
         Stage::Definitions => "deleting custom resource definitions",
-        Stage::Rights => "deleting roles",
-        Stage::Leftovers => "deleting what istiod left",
-    }
-}
-
-fn wait_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Workloads => "waiting for the pods of gateways and istiod to end",
-        Stage::Definitions => "waiting for the API server to drop the definitions",
-        _ => "waiting for the last objects to go",
+        Stage::Foundation | Stage::Rights | Stage::Leftovers => {
+            "deleting services, secrets, configuration and roles"
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::ground::Tools;
 use super::measure;
 use super::report::Row;
-use crate::elf::{MOST_MEGABYTES, is_static, megabytes};
+use crate::binary::{MOST_MEGABYTES, check, megabytes};
 
 /// How often the binary starts for each run that is asked for.
 const STARTS: usize = 10;
@@ -29,9 +29,7 @@ pub(super) fn start(tools: &Tools) -> Result<Vec<Row>, String> {
 /// Measures its size.
 pub(super) fn size(tools: &Tools) -> Result<Vec<Row>, String> {
     let bytes = fs::read(&tools.tool).map_err(|e| e.to_string())?;
-    if !is_static(&bytes) {
-        return Err(format!("{} is not linked statically", tools.tool.display()));
-    }
+    check(&bytes).map_err(|fault| format!("{} {fault}", tools.tool.display()))?;
     let size = (megabytes(bytes.len()), "MB");
     Ok(vec![Row::figure("binary", "release binary, static, stripped", size, MOST_MEGABYTES)])
 }

@@ -1,5 +1,6 @@
 //! Programs that a release is made with.
 
+use std::path::Path;
 use std::process::Command;
 
 /// Runs a command that must succeed.
@@ -25,4 +26,9 @@ fn cannot(command: &Command, error: &std::io::Error) -> String {
 fn name(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Copies what is committed in a repository.
+pub(super) fn clone(root: &Path, to: &Path) -> Result<(), String> {
+    run(Command::new("git").args(["clone", "--quiet"]).arg(root).arg(to))
 }

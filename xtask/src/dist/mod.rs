@@ -1,16 +1,17 @@
 //! `cargo xtask dist`: builds what is released.
 
-mod archive;
+pub(crate) mod archive;
 mod build;
 mod command;
+pub(crate) mod folder;
 mod sbom;
+pub(crate) mod source;
 pub(crate) mod sums;
 pub(crate) mod targets;
 mod texts;
 mod tools;
 mod trial;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -18,7 +19,7 @@ use clap::Args;
 
 use self::build::Sources;
 use self::targets::{TARGETS, Target};
-use crate::elf::{MOST_MEGABYTES, is_static, megabytes};
+use crate::binary::{self, MOST_MEGABYTES, megabytes};
 use crate::say::{fail, print, root, say};
 
 /// The version of the workspace.
@@ -39,6 +40,14 @@ pub(crate) struct Dist {
     twice: bool,
 }
 
+/// Pack a binary for this machine as it is packed for a release
+#[derive(Args)]
+pub(crate) struct Pack {
+    binary: PathBuf,
+    /// The `.tar.gz` to write
+    archive: PathBuf,
+}
+
 type Result<T> = std::result::Result<T, String>;
 
 pub(crate) fn run(dist: &Dist) -> ExitCode {
@@ -51,7 +60,7 @@ pub(crate) fn run(dist: &Dist) -> ExitCode {
 /// The binary that is released for Linux on `x86_64`: builds it where that is wanted, and says where
 /// it is.
 pub(crate) fn linux_amd64(build: bool) -> Result<PathBuf> {
-    let (sources, target) = (Sources::new(&root())?, targets::find("linux_amd64")?);
+    let (sources, target) = (Sources::new(&root()), targets::find("linux_amd64")?);
     if build {
         return sources.build(target);
     }
@@ -62,6 +71,18 @@ pub(crate) fn linux_amd64(build: bool) -> Result<PathBuf> {
     Err(format!("there is no {}: leave `--built` out", file.display()))
 }
 
+pub(crate) fn pack(pack: &Pack) -> ExitCode {
+    let packed = texts::collect(&pack.binary, &root()).and_then(|texts| {
+        let archive = archived(targets::native()?, texts::read(&pack.binary)?, texts)?;
+        std::fs::write(&pack.archive, archive)
+            .map_err(|e| format!("{} cannot be written: {e}", pack.archive.display()))
+    });
+    match packed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
 fn attempt(dist: &Dist) -> Result<()> {
     let mut wanted = dist.target.clone();
     if wanted.is_empty() {
@@ -70,46 +91,34 @@ fn attempt(dist: &Dist) -> Result<()> {
     if let Some(other) = wanted.iter().find(|it| !it.is_built_here()) {
         return Err(format!("{} is built on {} only", other.triple, builder(other)));
     }
-    let sources = Sources::new(&root())?;
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let copy = folder.path().join("source");
+    let sources = Sources::new(&root());
     if dist.twice {
         committed(&sources.root)?;
     }
-    clone(&sources.root, &copy)?;
-    let out = dist.out.clone().unwrap_or_else(|| root().join("target/dist"));
-    fs::create_dir_all(&out).map_err(|e| format!("{} cannot be made: {e}", out.display()))?;
-    let write = |name: &str, content: &[u8]| {
-        let path = out.join(name);
-        fs::write(&path, content).map_err(|e| format!("{} cannot be written: {e}", path.display()))
-    };
-
-    let mut sums = Vec::new();
-    let mut table = Vec::new();
-    for (target, packed) in wanted.iter().zip(pack(&sources, &wanted)?) {
-        let name = target.archive();
-        write(&name, &packed.archive)?;
-        let (sum, size) = (sums::digest(&packed.archive), megabytes(packed.size));
-        table.push(format!("{:27} {size:5.2} MB  {sum}  {}", target.triple, packed.trial));
-        sums.push((name, sum));
+    let source = source::digest(&sources.root)?;
+    let out = dist.out.clone().unwrap_or_else(folder::usual);
+    folder::open(&out, &source)?;
+    let made = make(&sources, &wanted)?;
+    if source::digest(&sources.root)? != source {
+        return Err("the sources were changed while they were built: build them again".into());
     }
-    let bill = sbom::write(&copy, &sources)?;
-    let name = format!("kubectl-multimesh_v{VERSION}_sbom.cdx.json");
-    write(&name, &bill)?;
-    sums.push((name, sums::digest(&bill)));
-    write("SHA256SUMS", sums::list(&sums).as_bytes())?;
+    for (name, content) in &made.files {
+        folder::write(&out, name, content)?;
+    }
+    folder::sum(&out)?;
     if dist.twice {
         say("once more, from another folder");
-        let again = Sources { time: sources.time, ..Sources::new(&copy)? };
-        for (target, packed) in wanted.iter().zip(pack(&again, &wanted)?) {
-            let name = target.archive();
-            if !sums.contains(&(name.clone(), sums::digest(&packed.archive))) {
-                return Err(format!("{name} has other bytes when it is built in another folder"));
-            }
+        let other = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let copy = other.path().join("source");
+        command::clone(&sources.root, &copy)?;
+        let again = make(&Sources::new(&copy), &wanted)?;
+        let mut both = made.files.iter().zip(&again.files);
+        if let Some(((name, _), _)) = both.find(|(one, other)| one != other) {
+            return Err(format!("{name} has other bytes when it is built in another folder"));
         }
-        say("both builds gave the same bytes");
+        say(&format!("both builds gave the same bytes, of {} files", made.files.len()));
     }
-    print(&table.join("\n"));
+    print(&made.table.join("\n"));
     Ok(())
 }
 
@@ -118,44 +127,53 @@ fn builder(target: &Target) -> &'static str {
     if target.os == "darwin" { "macOS" } else { "Linux" }
 }
 
-/// What was made for one target.
-struct Packed {
-    archive: Vec<u8>,
-    /// The length of the binary.
-    size: usize,
-    /// How it was run.
-    trial: String,
+/// What was made.
+struct Made {
+    /// Archives and the bill of materials, by name.
+    files: Vec<(String, Vec<u8>)>,
+    /// A line for each target: what its binary is, and how it was run.
+    table: Vec<String>,
 }
 
 /// Builds, checks, runs and packs.
-fn pack(sources: &Sources, wanted: &[&Target]) -> Result<Vec<Packed>> {
-    let texts = texts::collect(&sources.build_for_host()?, &sources.root)?;
-    let one = |target: &&Target| {
-        let path = sources.build(target)?;
+fn make(sources: &Sources, wanted: &[&Target]) -> Result<Made> {
+    // What runs here writes the texts for all.
+    let texts = texts::collect(&sources.build(&targets::native()?)?, &sources.root)?;
+    let mut made = Made { files: Vec::new(), table: Vec::new() };
+    for &&target in wanted {
+        let path = sources.build(&target)?;
         let binary = texts::read(&path)?;
         check(target, &binary)?;
         let trial = trial::run(target, &path, VERSION)?;
-        let size = binary.len();
-        let mut files = texts.clone();
-        files.insert(target.binary().to_owned(), binary);
-        let archive = if target.os == "windows" {
-            archive::zip(&files).map_err(|e| e.to_string())?
-        } else {
-            archive::tar(&files, sources.time).map_err(|e| e.to_string())?
-        };
-        Ok(Packed { archive, size, trial })
-    };
-    wanted.iter().map(one).collect()
+        let size = megabytes(binary.len());
+        let archive = archived(target, binary, texts.clone())?;
+        let sum = sums::digest(&archive);
+        made.table.push(format!("{:27} {size:5.2} MB  {sum}  {trial}", target.triple));
+        made.files.push((target.archive(), archive));
+    }
+    let bill = format!("kubectl-multimesh_v{VERSION}_sbom.cdx.json");
+    made.files.push((bill, sbom::write(sources)?));
+    Ok(made)
+}
+
+/// Packs a binary with its texts.
+fn archived(target: Target, binary: Vec<u8>, texts: archive::Files) -> Result<Vec<u8>> {
+    let mut files = texts;
+    files.insert(target.binary().to_owned(), binary);
+    if target.os == "windows" {
+        archive::zip(&files).map_err(|e| e.to_string())
+    } else {
+        archive::tar(&files).map_err(|e| e.to_string())
+    }
 }
 
 /// What has to hold of a binary before it is packed.
-fn check(target: &Target, binary: &[u8]) -> Result<()> {
-    if target.os == "linux" && !is_static(binary) {
-        return Err(format!("the binary for {} is not linked statically", target.triple));
-    }
+fn check(target: Target, binary: &[u8]) -> Result<()> {
+    let at = |fault| format!("the binary for {} {fault}", target.triple);
+    binary::check(binary).map_err(at)?;
     let size = megabytes(binary.len());
     if target.os == "linux" && target.arch == "amd64" && size > MOST_MEGABYTES {
-        return Err(format!("the binary has {size:.2} MB, more than {MOST_MEGABYTES} MB"));
+        return Err(at(format!("has {size:.2} MB, more than {MOST_MEGABYTES} MB")));
     }
     Ok(())
 }
@@ -170,27 +188,18 @@ fn committed(root: &Path) -> Result<()> {
     Err("`--twice` builds the last commit again, and there are changes: commit them first".into())
 }
 
-/// Copies the sources of the last commit.
-fn clone(root: &Path, to: &Path) -> Result<()> {
-    command::run(Command::new("git").args(["clone", "--quiet"]).arg(root).arg(to))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::binary::tests::elf_file;
 
     #[test]
     fn a_binary_that_is_dynamic_or_too_large_is_refused() {
-        let linux = &TARGETS[0];
-        let error = check(linux, b"#!/bin/sh").unwrap_err();
-        assert!(error.contains("not linked statically"), "{error}");
-        // An ELF header with one program header of kind 1, then nothing.
-        let mut elf = vec![0; 10_000_001];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        (elf[32], elf[54], elf[56], elf[64]) = (64, 56, 1, 1);
-        let error = check(linux, &elf).unwrap_err();
+        let linux = TARGETS[0];
+        let error = check(linux, &elf_file(200, 3)).unwrap_err();
+        assert!(error.ends_with("linux-musl is not linked statically"), "{error}");
+        let error = check(linux, &elf_file(10_000_001, 1)).unwrap_err();
         assert!(error.ends_with("more than 10 MB"), "{error}");
-        elf.truncate(10_000_000);
-        assert_eq!(check(linux, &elf), Ok(()));
+        assert_eq!(check(linux, &elf_file(10_000_000, 1)), Ok(()));
     }
 }

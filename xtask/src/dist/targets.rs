@@ -12,10 +12,11 @@ pub(crate) struct Target {
 pub(crate) const TAG: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 /// All of them. macOS needs Apple's frameworks, so its two are built on macOS only.
-pub(crate) const TARGETS: [Target; 5] = [
+pub(crate) const TARGETS: [Target; 6] = [
     Target { triple: "x86_64-unknown-linux-musl", os: "linux", arch: "amd64" },
     Target { triple: "aarch64-unknown-linux-musl", os: "linux", arch: "arm64" },
     Target { triple: "x86_64-pc-windows-gnu", os: "windows", arch: "amd64" },
+    Target { triple: "aarch64-pc-windows-gnullvm", os: "windows", arch: "arm64" },
     Target { triple: "x86_64-apple-darwin", os: "darwin", arch: "amd64" },
     Target { triple: "aarch64-apple-darwin", os: "darwin", arch: "arm64" },
 ];
@@ -23,7 +24,8 @@ pub(crate) const TARGETS: [Target; 5] = [
 impl Target {
     /// Whether this machine builds it.
     pub(crate) fn is_built_here(self) -> bool {
-        cfg!(target_os = "macos") == (self.os == "darwin")
+        self.os == "darwin" && cfg!(target_os = "macos")
+            || self.os != "darwin" && cfg!(target_os = "linux")
     }
 
     /// The name of its binary.
@@ -41,6 +43,18 @@ impl Target {
         let kind = if self.os == "windows" { "zip" } else { "tar.gz" };
         format!("kubectl-multimesh_{tag}_{}_{}.{kind}", self.os, self.arch)
     }
+}
+
+/// The target whose binary runs on this machine without help.
+pub(super) fn native() -> Result<Target, String> {
+    let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let found = TARGETS.iter().find(|it| it.os == os && it.arch == arch && it.is_built_here());
+    found.copied().ok_or_else(|| format!("archives are not made on {os} and {arch}"))
 }
 
 /// The target with that triple, or with that `os_arch`.
@@ -65,6 +79,7 @@ mod tests {
                 "kubectl-multimesh_v1.2.3_linux_amd64.tar.gz",
                 "kubectl-multimesh_v1.2.3_linux_arm64.tar.gz",
                 "kubectl-multimesh_v1.2.3_windows_amd64.zip",
+                "kubectl-multimesh_v1.2.3_windows_arm64.zip",
                 "kubectl-multimesh_v1.2.3_darwin_amd64.tar.gz",
                 "kubectl-multimesh_v1.2.3_darwin_arm64.tar.gz",
             ]

@@ -1,40 +1,85 @@
 //! Each binary is run once where that can be.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::command::output;
-use super::targets::Target;
+use super::command::{output, run as must};
+use super::targets::{Target, native};
+use super::tools;
+
+/// The library of Windows 10 from which Rust's standard library takes random numbers: wine 8 does
+/// not have it.
+const RANDOM: &str = "bcryptprimitives.dll";
+/// A stand-in with the one function that is wanted of it.
+const STAND_IN: &str = "\
+__declspec(dllimport) unsigned char __stdcall SystemFunction036(void *, unsigned long);
+__declspec(dllexport) int __stdcall ProcessPrng(unsigned char *data, unsigned long long length) {
+  return SystemFunction036(data, (unsigned long)length);
+}
+";
 
 /// Asks a binary for its version; says how it was run, or why it was not.
-pub(super) fn run(target: &Target, binary: &Path, version: &str) -> Result<String, String> {
-    let native = target.arch == host() && target.os != "windows";
-    let (runner, how) = match (native, target.os, target.arch) {
-        (true, ..) => (None, "ran here".to_owned()),
-        (false, "linux", "arm64") => (Some("qemu-aarch64-static"), "ran under qemu".to_owned()),
-        (false, "windows", "amd64") => (Some("wine"), "ran under wine".to_owned()),
-        _ => return Ok("not run: another architecture".to_owned()),
-    };
-    let mut command = runner.map_or_else(|| Command::new(binary), Command::new);
-    if let Some(runner) = runner {
-        if !answers(runner) {
-            return Ok(format!("not run: {runner} is not installed"));
+pub(super) fn run(target: Target, binary: &Path, version: &str) -> Result<String, String> {
+    let version_of = |command: &mut Command| {
+        let said = output(command.arg("--version"))?;
+        if said.contains(version) {
+            return Ok(());
         }
-        command.arg(binary);
-    }
-    let prefix = tempfile::tempdir().map_err(|e| e.to_string())?;
-    command.arg("--version").env("WINEPREFIX", prefix.path()).env("WINEDEBUG", "-all,err+module");
-    let said = match output(&mut command) {
-        Err(error) if runner == Some("wine") && lacks(&error).is_some() => {
-            let library = lacks(&error).unwrap_or_default();
-            return Ok(format!("not run: this wine lacks {library}"));
-        }
-        result => result?,
+        Err(format!("{} says `{}` instead of version {version}", binary.display(), said.trim()))
     };
-    if said.contains(version) {
-        return Ok(how);
+    if native() == Ok(target) {
+        return version_of(&mut Command::new(binary)).map(|()| "ran here".into());
     }
-    Err(format!("{} says `{}` instead of version {version}", binary.display(), said.trim()))
+    match (target.os, target.arch) {
+        ("linux", "arm64") => {
+            let qemu = "qemu-aarch64-static";
+            if !answers(qemu) {
+                return Ok(format!("not run: {qemu} is not installed"));
+            }
+            version_of(Command::new(qemu).arg(binary)).map(|()| "ran under qemu".into())
+        }
+        ("windows", "amd64") => {
+            if !answers("wine") {
+                return Ok("not run: wine is not installed".into());
+            }
+            under_wine(binary, version_of)
+        }
+        (os, arch) => Ok(format!("not run: nothing here runs programs for {os} on {arch}")),
+    }
+}
+
+/// Runs a binary under wine, in a prefix of its own.
+fn under_wine(
+    binary: &Path,
+    version_of: impl Fn(&mut Command) -> Result<(), String>,
+) -> Result<String, String> {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let copy = folder.path().join("kubectl-multimesh.exe");
+    fs::copy(binary, &copy).map_err(|e| format!("{}: {e}", binary.display()))?;
+    let wine = |program: &str| {
+        let mut command = Command::new(program);
+        command.env("WINEPREFIX", folder.path().join("prefix"));
+        command.env("WINEDEBUG", "-all,err+module");
+        command
+    };
+    let attempt = || version_of(wine("wine").arg(&copy));
+    let mut result = attempt().map(|()| "ran under wine".to_owned());
+    if result.as_ref().is_err_and(|error| lacks(error) == Some(RANDOM)) {
+        let code = folder.path().join("stand-in.c");
+        fs::write(&code, STAND_IN).map_err(|e| e.to_string())?;
+        let words = ["-target", "x86_64-windows-gnu", "-shared", "-ladvapi32", "-o"];
+        let library = folder.path().join(RANDOM);
+        must(tools::zig_cc()?.args(words).arg(library).arg(&code))?;
+        result = attempt().map(|()| format!("ran under wine with a stand-in for {RANDOM}"));
+    }
+    // Its server would outlive the prefix.
+    let end = wine("wineserver").arg("--kill").status();
+    end.map_err(|e| format!("`wineserver --kill` cannot be run: {e}"))?;
+    result.or_else(|error| match lacks(&error) {
+        Some(library) => Ok(format!("not run: this wine lacks {library}")),
+        None => Err(error),
+    })
 }
 
 /// The library of Windows that wine says it does not have.
@@ -45,15 +90,6 @@ fn lacks(said: &str) -> Option<&str> {
 
 fn answers(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|it| it.status.success())
-}
-
-/// This machine's architecture by Go's name.
-fn host() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -1,43 +1,60 @@
-//! The archives that `cargo xtask dist` left, and the digest of what they were packaged from.
+//! The archives that `cargo xtask dist` left, and lists of digests.
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::manifest::{Digests, Origin};
 use super::rules::is_digest;
+use crate::dist::archive;
+use crate::dist::folder;
 use crate::dist::sums;
 use crate::dist::targets::TARGETS;
-use crate::say::root;
 
-/// What goes into an archive, and what makes it.
-const SOURCES: [&str; 6] =
-    ["Cargo.lock", "Cargo.toml", "LICENSE", "rust-toolchain.toml", "src", "xtask/src/dist"];
-
-/// The folder of the archives.
-pub(super) fn folder() -> PathBuf {
-    root().join("target/dist")
+/// What a folder of archives holds.
+#[derive(Debug, Default)]
+pub(super) struct Archives {
+    pub(super) digests: Digests,
+    /// The digest of the source that they were made of.
+    pub(super) source: Option<String>,
+    /// What krew would miss in one.
+    pub(super) faults: Vec<String>,
 }
 
-/// The digests of the archives in a folder.
-pub(super) fn digests(folder: &Path) -> Result<Digests, String> {
-    let mut digests = Digests::new();
+/// Reads the archives in a folder.
+pub(super) fn look(folder: &Path) -> Result<Archives, String> {
+    let mut archives = Archives { source: folder::source(folder)?, ..Archives::default() };
     for target in TARGETS {
-        let path = folder.join(target.archive());
-        match fs::read(&path) {
-            Ok(bytes) => {
-                digests.insert(target.archive(), (sums::digest(&bytes), Origin::Archive));
+        let name = target.archive();
+        let bytes = match fs::read(folder.join(&name)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(format!("{name}: {error}")),
+        };
+        match archive::paths(&name, &bytes) {
+            Ok(paths) => {
+                let lacks = |wanted: &&str| !paths.iter().any(|path| path == wanted);
+                let missing = ["LICENSE", target.binary()].into_iter().filter(lacks);
+                archives.faults.extend(missing.map(|it| format!("{name} has no {it}")));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("{}: {error}", path.display())),
+            Err(error) => archives.faults.push(format!("{name} cannot be unpacked: {error}")),
         }
+        archives.digests.insert(name, (sums::digest(&bytes), Origin::Archive));
     }
-    Ok(digests)
+    if archives.source.is_none() && !archives.digests.is_empty() {
+        return Err(format!(
+            "{} does not tell what its archives were made of\nhint: make them with `cargo xtask dist`",
+            folder.display()
+        ));
+    }
+    Ok(archives)
 }
 
 /// Adds the digests of a list as sha256sum writes it, for archives that are not here. One that is
-/// here has to have the digest that the list tells.
+/// here has to have the digest that the list tells, and there has to be one: it shows that both were
+/// made of the same source.
 pub(super) fn add(digests: &mut Digests, list: &str) -> Result<(), String> {
+    let mut common = false;
     for line in list.lines().filter(|line| !line.trim().is_empty()) {
         let pair = line.split_once(char::is_whitespace);
         let Some((digest, name)) = pair.filter(|(digest, _)| is_digest(digest)) else {
@@ -53,41 +70,18 @@ pub(super) fn add(digests: &mut Digests, list: &str) -> Result<(), String> {
                     "the archive {name} has the digest {here}, but the list says {digest}"
                 ));
             }
-            Some(_) => {}
+            Some(_) => common = true,
             None => {
                 digests.insert(name.to_owned(), (digest.to_owned(), Origin::List));
             }
         }
     }
-    Ok(())
-}
-
-/// The digest of the files that archives are made of.
-pub(super) fn source() -> Result<String, String> {
-    let mut files = Vec::new();
-    for name in SOURCES {
-        collect(&root().join(name), &mut files)?;
+    if common {
+        return Ok(());
     }
-    files.sort();
-    let mut list = String::new();
-    for path in files {
-        let text = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let name = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        list.extend([name.as_str(), " ", &sums::digest(&text), "\n"]);
-    }
-    Ok(sums::digest(list.as_bytes()))
-}
-
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
-    let at = |e: io::Error| format!("{}: {e}", path.display());
-    if path.is_file() {
-        files.push(path.to_owned());
-    } else if path.is_dir() {
-        for entry in fs::read_dir(path).map_err(at)? {
-            collect(&entry.map_err(at)?.path(), files)?;
-        }
-    }
-    Ok(())
+    Err("none of the list's archives is in target/dist, so nothing shows that they are of this \
+         source\nhint: make one with `cargo xtask dist --target linux_amd64`"
+        .into())
 }
 
 #[cfg(test)]
@@ -97,12 +91,35 @@ mod tests {
     #[test]
     fn digests_are_of_the_archives_themselves() {
         let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(look(folder.path()).expect("an empty folder").digests, Digests::new());
         let name = TARGETS[0].archive();
         fs::write(folder.path().join(&name), "abc").expect("an archive");
-        let found = digests(folder.path()).expect("digests");
+        let error = look(folder.path()).expect_err("nobody knows what it was made of");
+        assert!(error.contains("`cargo xtask dist`"), "{error}");
+        fs::write(folder.path().join("SOURCE"), "s\n").expect("a file");
+        let found = look(folder.path()).expect("digests");
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(found[&name], (digest.to_owned(), Origin::Archive));
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.digests[&name], (digest.to_owned(), Origin::Archive));
+        assert_eq!((found.digests.len(), found.source.as_deref()), (1, Some("s")));
+        assert!(found.faults[0].contains("cannot be unpacked"), "{found:?}");
+    }
+
+    #[test]
+    fn an_archive_without_licence_or_program_is_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("SOURCE"), "s\n").expect("a file");
+        let files = [("kubectl-multimesh".to_owned(), Vec::new())].into();
+        for target in TARGETS {
+            let packed = if target.os == "windows" {
+                archive::zip(&files).expect("an archive")
+            } else {
+                archive::tar(&files).expect("an archive")
+            };
+            fs::write(folder.path().join(target.archive()), packed).expect("an archive");
+        }
+        let faults = look(folder.path()).expect("digests").faults;
+        let of = |os: &str| faults.iter().filter(|it| it.contains(os)).count();
+        assert_eq!((of("_linux_"), of("_windows_"), of("_darwin_")), (2, 4, 2), "{faults:?}");
     }
 
     #[test]
@@ -118,5 +135,7 @@ mod tests {
         let error = add(&mut digests, &format!("{two}  {here}\n")).expect_err("another digest");
         assert!(error.contains("but the list says"), "{error}");
         add(&mut digests, "not a digest\n").expect_err("not a list");
+        let error = add(&mut digests, &format!("{two}  {}\n", TARGETS[1].archive()));
+        assert!(error.expect_err("nothing in common").contains("of this source"));
     }
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::dist::targets::TARGETS;
+use crate::dist::{folder, source};
 use crate::say::{fail, root, say};
 
 pub(crate) use check::tree;
@@ -49,13 +50,19 @@ pub(crate) fn run(command: &Command) -> ExitCode {
 }
 
 fn write(list: Option<&PathBuf>) -> Result<(), String> {
-    let mut digests = dist::digests(&dist::folder())?;
+    let archives = dist::look(&folder::usual())?;
+    if archives.source.is_some_and(|it| Ok(it) != source::digest(&root())) {
+        return Err("the archives in target/dist were made of another source than this\n\
+                    hint: make them again with `cargo xtask dist`"
+            .into());
+    }
+    let mut digests = archives.digests;
     if let Some(path) = list {
         let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
         let text = fs::read_to_string(path).map_err(|e| at(&e))?;
         dist::add(&mut digests, &text).map_err(|e| at(&e))?;
     }
-    let plugin = manifest::plugin(&digests, &dist::source()?);
+    let plugin = manifest::plugin(&digests, &source::digest(&root())?);
     for (name, text) in [(MANIFEST, plugin), (TEMPLATE, manifest::template())] {
         let path = root().join(name);
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
