@@ -85,7 +85,7 @@ pub(super) const FISH: Help = Help {
         ("In this shell", "kubectl-multimesh completion fish | source"),
         (
             "In each new one",
-            "kubectl-multimesh completion fish > ~/.config/fish/completions/kubectl-multimesh.fish",
+            "kubectl-multimesh completion fish > ~/.config/fish/conf.d/multimesh.fish",
         ),
     ],
     exits: PLAIN_EXITS,

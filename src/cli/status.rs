@@ -25,8 +25,8 @@ pub(super) const HELP: Help = Help {
             "kubectl multimesh status -o wide --contexts '/east/'",
         ),
         (
-            "Problems only, for a script",
-            "kubectl multimesh status -o json | jq '.findings[] | select(.level == \"problem\")'",
+            "What is wrong, a line each, for a script",
+            "kubectl multimesh status -o json | jq -r '.findings[].message'",
         ),
     ],
     exits: &[

@@ -224,7 +224,7 @@ which signs with a root of its own otherwise:
 ```
 
 The links to the other clusters hold tokens that Kubernetes makes when the folders of those are applied. When they
-are, run `kubectl multimesh render --secrets` as before, and then here:
+are, run `kubectl multimesh render --secrets --out <folder>` as before, and then here:
 
 ```sh
 {apply} -k {SECRETS}

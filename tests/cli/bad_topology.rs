@@ -35,7 +35,8 @@ hint: YAML is indented with spaces: replace the tab
     assert_snapshot!(applied("").told(), @r#"
 exit 1
 error: [dir]/home/.config/multimesh/shop/topology.yaml:1:1: the file is empty
-hint: it needs `mesh_id: <name>` and `contexts:`; `kubectl multimesh init` writes one to start from
+hint: it needs `mesh_id: <name>` and `contexts:`
+hint: or remove it, and have one written to start from: `kubectl multimesh init --mesh-id <mesh id>`
 "#);
     assert_snapshot!(applied("- mesh_id: shop\n").told(), @r#"
 exit 1
@@ -132,7 +133,8 @@ exit 1
 error: [dir]/home/.config/multimesh/shop/topology.yaml:2:1: the mesh has no contexts
 2 | contexts:
   | ^
-hint: un-comment an entry or add one: a kubeconfig context with its `network:` below it; `kubectl config get-contexts -o name` lists them
+hint: un-comment an entry or add one: a kubeconfig context with its `network:` below it
+hint: the contexts that there are: `kubectl config get-contexts -o name`
 "#);
 }
 

@@ -37,7 +37,7 @@ error: `context-east-1`: the kubeconfig has no user entry `context-east-1-user`,
   --> [dir]/home/.config/multimesh/shop/topology.yaml:3:3
 3 |   context-east-1: {}
   |   ^
-hint: add the entry with `kubectl config set-credentials context-east-1-user`, or point the context elsewhere: `kubectl config set-context context-east-1 --user=NAME`
+hint: add the entry with `kubectl config set-credentials context-east-1-user`, or point the context elsewhere: `kubectl config set-context context-east-1 --user=<name>`
 "#);
 }
 
@@ -50,7 +50,7 @@ error: `east`: the kubeconfig has no cluster entry `east`, which this context na
   --> [dir]/home/.config/multimesh/shop/topology.yaml:3:3
 3 |   east: {}
   |   ^
-hint: add the entry with `kubectl config set-cluster east --server=URL`, or point the context elsewhere: `kubectl config set-context east --cluster=NAME`
+hint: add the entry with `kubectl config set-cluster east --server=<url>`, or point the context elsewhere: `kubectl config set-context east --cluster=<name>`
 "#);
 }
 
@@ -64,7 +64,7 @@ error: there is no kubeconfig, and so no context `context-east-1`
   --> [dir]/home/.config/multimesh/shop/topology.yaml:3:3
 3 |   context-east-1: {}
   |   ^
-hint: give one: `--kubeconfig FILE`, or set `KUBECONFIG`; the usual place is ~/.kube/config
+hint: give one: `--kubeconfig <file>`, or set `KUBECONFIG`; the usual place is ~/.kube/config
 "#);
     let run = refused(&sandbox, &["apply", "--kubeconfig", "none"]).expect(1);
     assert_snapshot!(run.told(), @r#"

@@ -83,7 +83,8 @@ exit 1
 error: [dir]/home/.config/multimesh/shop/topology.yaml:20:1: the mesh has no contexts
 20 | contexts:
    | ^
-hint: un-comment an entry or add one: a kubeconfig context with its `network:` below it; `kubectl config get-contexts -o name` lists them
+hint: un-comment an entry or add one: a kubeconfig context with its `network:` below it
+hint: the contexts that there are: `kubectl config get-contexts -o name`
 "#);
 
     fs::write(&path, text.replace("\n  # ", "\n  ").replace("  #   ", "    ")).unwrap();
@@ -261,7 +262,7 @@ hint: give it one: `kubectl multimesh init --mesh-id <mesh id>`, or set MESH_ID
     assert_snapshot!(refused(&sandbox, &["init", "--dir", "work"]).told(), @r#"
 exit 64
 error: a new mesh needs a mesh ID, a name that no other mesh of yours has
-hint: give it one: `kubectl multimesh init --mesh-id <mesh id>`, or set MESH_ID
+hint: give it one: `kubectl multimesh init --mesh-id <mesh id> --dir work`, or set MESH_ID
 "#);
 }
 
@@ -278,7 +279,7 @@ error: `mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm...` cannot 
 "#);
     assert_snapshot!(refused(&sandbox, &["init", "--mesh-id", ""]).told(), @r#"
 exit 64
-error: invalid value '' for '--mesh <MESH ID>': it is empty; give a value, or unset the environment variable
+error: invalid value '' for '--mesh <ID>': it is empty; give a value, or unset the environment variable
 
 For more information, try '--help'.
 "#);

@@ -8,16 +8,23 @@
 mod kubeconfig;
 #[path = "../support/sandbox.rs"]
 mod sandbox;
+#[path = "../support/shown.rs"]
+mod shown;
+#[path = "../support/verbs.rs"]
+mod verbs;
 
 mod bad_base;
 mod bad_topology;
 mod completion;
 mod contexts;
 mod files;
+mod help;
+mod hints;
 mod init;
 mod interrupt;
 mod istioctl;
 mod memory;
+mod printed;
 mod render;
 mod seed;
 mod usage;

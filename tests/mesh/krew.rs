@@ -108,6 +108,8 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
     krew.install(&version, &krew.archive(&version, Path::new(BINARY)));
     let told = run(&["multimesh", "--version"]).expect(0).stdout;
     assert!(told.contains(env!("CARGO_PKG_VERSION")), "{told}");
+    let help = run(&["multimesh", "apply", "--help"]).expect(0).stdout;
+    assert!(help.contains("Usage: kubectl multimesh apply [OPTIONS]"), "{help}");
     let list = run(&["plugin", "list"]).expect(0);
     let link = krew.link();
     assert!(list.stdout.lines().any(|line| Path::new(line) == link), "{}", list.stdout);

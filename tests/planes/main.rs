@@ -13,6 +13,8 @@
 mod live;
 #[path = "../support/secrets.rs"]
 mod secrets;
+#[path = "../support/verbs.rs"]
+mod verbs;
 
 mod faults;
 mod foreign;
@@ -27,6 +29,7 @@ mod rename;
 mod render;
 mod rights;
 mod running;
+mod shown;
 mod terminal;
 
 use std::ffi::OsString;
