@@ -1,11 +1,14 @@
 //! The one room that prints: data to stdout, everything else to stderr.
 
+pub mod document;
 mod list;
+pub mod meshes;
 pub mod plan;
 pub mod progress;
 pub mod status;
 pub mod table;
 pub mod teardown;
+pub mod versions;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -136,8 +139,13 @@ impl Ui {
             self.line(&format!("{margin} | {caret}{ERROR}^{ERROR:#}"));
         }
         for hint in &failure.hints {
-            self.line(&format!("{HINT}hint:{HINT:#} {}", harmless(hint)));
+            self.hint(hint);
         }
+    }
+
+    /// Prints what to do next, to stderr.
+    pub fn hint(&self, text: &str) {
+        self.line(&format!("{HINT}hint:{HINT:#} {}", harmless(text)));
     }
 
     /// Asks a yes-or-no question at the terminal; only `y` and `yes` are a yes.

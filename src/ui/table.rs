@@ -1,5 +1,7 @@
 //! Tables for people: no borders, headings in capitals, as kubectl prints them.
 
+use std::fmt::Write as _;
+
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 
 /// Lays out rows under headings, columns two spaces apart.
@@ -15,4 +17,12 @@ pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> 
     }
     let text = table.to_string();
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Adds a sentence that goes with a table, and what to do about it.
+pub(super) fn remark(text: &mut String, message: &str, hints: &[String]) {
+    let _ = writeln!(text, "  {message}");
+    for hint in hints {
+        let _ = writeln!(text, "    hint: {hint}");
+    }
 }

@@ -28,6 +28,7 @@ mod render;
 mod rights;
 mod running;
 mod terminal;
+mod version;
 
 use std::ffi::OsString;
 use std::ops::Deref;
