@@ -53,6 +53,8 @@ pub(super) fn of(words: &str) -> Option<&'static Help> {
         "render" => &super::render::HELP,
         "status" => &super::status::HELP,
         "teardown" => &super::teardown::HELP,
+        "list" => &super::list::HELP,
+        "version" => &super::version::HELP,
         "completion" => &super::completion::HELP,
         "completion install" => &super::completion::INSTALL,
         "completion uninstall" => &super::completion::UNINSTALL,

@@ -5,11 +5,13 @@ mod completion;
 mod global;
 mod help;
 mod init;
+mod list;
 mod man;
 mod plan;
 mod render;
 mod status;
 mod teardown;
+mod version;
 mod wishes;
 mod writing;
 
@@ -83,6 +85,10 @@ enum Command {
     Status(status::StatusArgs),
     /// Remove from the clusters everything that the tool owns there
     Teardown(teardown::TeardownArgs),
+    /// List the meshes on this machine
+    List(list::ListArgs),
+    /// Show the versions of the tool, of istioctl, and of clusters
+    Version(version::VersionArgs),
     /// Complete the command line by TAB
     Completion(completion::CompletionArgs),
     /// Write the manual pages
@@ -127,6 +133,8 @@ fn dispatch(ui: Ui, cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(ui, &cli.global, args),
         Command::Man(args) => man::run(args),
+        Command::List(args) => list::run(ui, &cli.global, args),
+        Command::Version(args) => block_on(|_| version::run(ui, &cli.global, args)),
         Command::Completion(args) => completion::run(ui, args),
         Command::Plan(args) => block_on(|_| plan::run(ui, &cli.global, args)),
         Command::Apply(args) => block_on(|leases| apply::run(ui, &cli.global, args, leases)),

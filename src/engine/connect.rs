@@ -46,6 +46,15 @@ pub enum Unconnected {
     Broken(Failure),
 }
 
+impl Unconnected {
+    /// The reason.
+    pub(super) const fn failure(&self) -> &Failure {
+        match self {
+            Self::OtherCluster(failure) | Self::Broken(failure) => failure,
+        }
+    }
+}
+
 impl From<Unconnected> for Failure {
     fn from(why: Unconnected) -> Self {
         match why {
@@ -62,13 +71,17 @@ pub async fn connect(
     context: &str,
 ) -> Result<Cluster, Unconnected> {
     identity::check_authority(local, options, context).map_err(Unconnected::OtherCluster)?;
-    let connect = ConnectOptions {
+    let cluster = local.kubeconfig.connect(context, &connect_options(options)).await;
+    cluster.map_err(|error| Unconnected::Broken(error.into()))
+}
+
+/// How a run connects.
+pub(super) fn connect_options(options: &Options) -> ConnectOptions {
+    ConnectOptions {
         request_timeout: options.request_timeout,
         no_input: options.no_input,
         ..ConnectOptions::default()
-    };
-    let cluster = local.kubeconfig.connect(context, &connect).await;
-    cluster.map_err(|error| Unconnected::Broken(error.into()))
+    }
 }
 
 /// Reaches all selected clusters. One that does not answer stops no other, see [`Fleet::some`]; one

@@ -51,6 +51,11 @@ pub struct Home {
 }
 
 impl Home {
+    /// The files of a mesh that keeps its topology with the others.
+    pub(super) fn in_dir(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), topology: dir.join("topology.yaml") }
+    }
+
     /// The IstioOperator that every cluster gets.
     pub fn base(&self) -> PathBuf {
         self.dir.join("base.yaml")
@@ -153,7 +158,8 @@ pub fn cause(error: &std::io::Error) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-fn existing_dir(choice: &Choice, dir: &Path) -> Result<PathBuf, Failure> {
+/// The mesh directory that was named, if it is there.
+pub(super) fn existing_dir(choice: &Choice, dir: &Path) -> Result<PathBuf, Failure> {
     if dir.is_dir() {
         Ok(dir.to_path_buf())
     } else {

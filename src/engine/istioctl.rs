@@ -32,6 +32,29 @@ pub struct Istioctl {
     pub version: String,
 }
 
+/// The istioctl that a run would use, as far as it goes.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// Its file; `None` where there is none.
+    pub path: Option<PathBuf>,
+    /// Its version; `None` where it does not tell one.
+    pub version: Option<String>,
+    /// Why it cannot be used.
+    pub unfit: Option<Failure>,
+}
+
+/// Finds istioctl as [`Istioctl::find`] does and asks for its version, whatever comes of it.
+/// Writes nothing.
+pub async fn survey(wanted: Option<&Path>) -> Survey {
+    let path = match locate(wanted) {
+        Ok(path) => path,
+        Err(failure) => return Survey { path: None, version: None, unfit: Some(failure) },
+    };
+    let version = ask_version(&path).await;
+    let checked = version.clone().and_then(|version| check_version(&path, &version));
+    Survey { path: Some(path), version: version.ok(), unfit: checked.err() }
+}
+
 impl Istioctl {
     /// Finds istioctl (the user's, else the first on PATH) and checks its version. The version of
     /// a file that was asked before is taken from `cache`.

@@ -14,11 +14,13 @@ use self::link::{Seen, pairs, word};
 pub(super) use self::look::ask_again;
 use self::look::{Look, Unseen};
 use self::token::Reviews;
+pub(super) use self::trust::days;
 use super::connect::{Unconnected, connect};
 use super::event::{Event, Events};
 use super::fleet;
 use super::identity;
 use super::local::{Local, Options, Site};
+use crate::error::Failure;
 use crate::istio::istiod::SyncStatus;
 use crate::kube::Cluster;
 
@@ -65,7 +67,7 @@ pub async fn status(local: &Local, options: &Options, events: &Events) -> MeshSt
                 }
             }
         });
-        told(site, events, visit).await
+        told(site.context(), &site.entry.server, events, visit, why_not).await
     });
     let visits = fleet::all(options.parallel, visits).await;
     report(local, options, &visits).await
@@ -118,25 +120,30 @@ fn peers<'a>(site: &Site, sites: &[&'a Site]) -> Vec<&'a str> {
     joined.map(|site| site.cluster.as_ref()).collect()
 }
 
-/// Waits for a visit; tells when it takes long, and how it ended then.
-async fn told<'a>(
-    site: &Site,
+fn why_not<'v>(visit: &'v Visit<'_>) -> Option<&'v Failure> {
+    visit.look.as_ref().err().map(Unseen::failure)
+}
+
+/// Waits for a look at a cluster; tells when it takes long, and how it ended then.
+pub(super) async fn told<T>(
+    context: &str,
+    server: &str,
     events: &Events,
-    visit: impl Future<Output = Visit<'a>> + Unpin,
-) -> Visit<'a> {
-    let mut visit = visit;
-    if let Ok(visit) = tokio::time::timeout(TELL, &mut visit).await {
-        return visit;
+    mut look: impl Future<Output = T> + Unpin,
+    why_not: impl FnOnce(&T) -> Option<&Failure>,
+) -> T {
+    if let Ok(seen) = tokio::time::timeout(TELL, &mut look).await {
+        return seen;
     }
-    let context = site.context().to_owned();
-    let what = format!("an answer of {}", site.entry.server);
-    events.emit(Event::Waiting { context: context.clone(), what });
-    let visit = visit.await;
-    events.emit(match &visit.look {
-        Ok(_) => Event::Finished { context, what: "answered".into() },
-        Err(unseen) => Event::Failed { context, failure: unseen.failure().clone() },
+    let context = context.to_owned();
+    events
+        .emit(Event::Waiting { context: context.clone(), what: format!("an answer of {server}") });
+    let seen = look.await;
+    events.emit(match why_not(&seen) {
+        None => Event::Finished { context, what: "answered".into() },
+        Some(failure) => Event::Failed { context, failure: failure.clone() },
     });
-    visit
+    seen
 }
 
 /// Asks the istiods of clusters with links that are not up again, until they are, or the time is

@@ -1,6 +1,7 @@
 //! Versions of istioctl and of running control planes.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// The oldest Istio that is worked with: from 1.29 on istiod reports the state of its remote
 /// clusters as a metric and reads the peers' mesh config (Istio 1.29 release notes).
@@ -26,14 +27,59 @@ impl Version {
     }
 }
 
-/// The oldest Kubernetes, as the minor of major 1, that a release line of Istio supports
-/// (`istio.io:content/en/news/releases/1.*.x/announcing-1.*/_index.md`). A line that is newer than
-/// this table is held to its last entry.
+/// The release lines of Istio that are worked with, oldest first, each with the releases of
+/// Kubernetes that it supports (`istio.io:content/en/news/releases/1.*.x/announcing-1.*/_index.md`).
+/// All numbers are minors of major 1.
+const LINES: [(u32, RangeInclusive<u32>); 3] = [(29, 31..=35), (30, 32..=36), (31, 32..=36)];
+
+const fn one(minor: u32) -> Version {
+    Version { major: 1, minor }
+}
+
+/// The line that a version of Istio is held to: its own, or the newest known one.
+fn line(istio: Version) -> Option<(Version, &'static RangeInclusive<u32>)> {
+    let found = LINES.iter().rfind(|(minor, _)| one(*minor) <= istio);
+    found.map(|(minor, kubernetes)| (one(*minor), kubernetes))
+}
+
+/// The oldest Kubernetes, as the minor of major 1, that a release line of Istio supports. A line
+/// that is newer than the known ones is held to the last of them.
 pub fn oldest_kubernetes(istio: Version) -> Option<u32> {
-    match (istio.major, istio.minor) {
-        (1, ..29) => None,
-        (1, 29) => Some(31),
-        _ => Some(32),
+    line(istio).map(|(_, kubernetes)| *kubernetes.start())
+}
+
+/// Whether an Istio and a Kubernetes go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Support {
+    /// The announcement of this Istio names this Kubernetes.
+    Supported,
+    /// One of them is newer than those that are known to; the sentence says which.
+    NewerThanTested(String),
+    /// One of them is too old; the sentence says which.
+    TooOld(String),
+}
+
+/// Whether `istio` supports `kubernetes`.
+pub fn support(istio: Version, kubernetes: Version) -> Support {
+    let Some((line, range)) = line(istio) else {
+        return Support::TooOld(format!(
+            "Istio {istio} is too old: {OLDEST} is the oldest that works"
+        ));
+    };
+    let (oldest, newest) = (one(*range.start()), one(*range.end()));
+    let supports = format!("Istio {line} supports {oldest} to {newest}");
+    if kubernetes < oldest {
+        Support::TooOld(format!("Kubernetes {kubernetes} is too old: {supports}"))
+    } else if istio > line {
+        Support::NewerThanTested(format!(
+            "Istio {istio} is newer than {line}, the newest that was tested"
+        ))
+    } else if kubernetes > newest {
+        Support::NewerThanTested(format!(
+            "Kubernetes {kubernetes} is newer than tested: {supports}"
+        ))
+    } else {
+        Support::Supported
     }
 }
 
@@ -82,6 +128,39 @@ mod tests {
         assert_eq!(oldest("1.29.9"), Some(31));
         assert_eq!(oldest("1.30.0"), Some(32));
         assert_eq!(oldest("1.31-alpha.eed52eb"), Some(32));
+        assert_eq!(oldest("1.40.0"), Some(32), "held to the newest known line");
+    }
+
+    #[test]
+    fn each_release_line_has_the_kubernetes_of_its_announcement() {
+        let word = |istio: &str, kubernetes: &str| match support(
+            Version::parse(istio).unwrap(),
+            Version::parse(kubernetes).unwrap(),
+        ) {
+            Support::Supported => "supported".to_owned(),
+            Support::NewerThanTested(why) | Support::TooOld(why) => why,
+        };
+        for (istio, supported) in [("1.29.9", 31..=35), ("1.30.0", 32..=36), ("1.31.1", 32..=36)] {
+            let (oldest, newest) = (*supported.start(), *supported.end());
+            for minor in supported {
+                assert_eq!(word(istio, &format!("v1.{minor}.0")), "supported", "{istio} {minor}");
+            }
+            let old = word(istio, &format!("v1.{}.9", oldest - 1));
+            assert!(old.starts_with(&format!("Kubernetes 1.{} is too old", oldest - 1)), "{old}");
+            let new = word(istio, &format!("v1.{}.0", newest + 1));
+            assert!(new.contains(&format!("newer than tested: Istio {}", &istio[..4])), "{new}");
+        }
+        assert_eq!(
+            word("1.28.3", "v1.33.0"),
+            "Istio 1.28 is too old: 1.29 is the oldest that works"
+        );
+        assert_eq!(
+            word("1.32.0", "v1.36.0"),
+            "Istio 1.32 is newer than 1.31, the newest that was tested"
+        );
+        let both = word("1.32.0", "v1.30.0");
+        assert_eq!(both, "Kubernetes 1.30 is too old: Istio 1.31 supports 1.32 to 1.36");
+        assert!(word("1.31.0", "v2.0.0").contains("newer than tested"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::error::Error;
 use crate::files;
 
 mod document;
+mod names;
 
 /// All kubeconfig files of a run, merged. Cheap to clone; clones share what credential plugins
 /// answered.
@@ -105,6 +106,19 @@ impl Sources {
         }
         self.home.iter().map(|home| (home.join(".kube").join("config"), false)).collect()
     }
+
+    /// The names of the contexts in these files, each once, in the order of the files. It is made for
+    /// completion: of a large file little more than the contexts is read, and a file that is missing
+    /// or not valid has none.
+    pub fn context_names(&self) -> Vec<String> {
+        let contents = self
+            .files()
+            .into_iter()
+            .filter_map(|(path, _)| files::read_bytes(&path).ok().map(Zeroizing::new));
+        let mut seen = BTreeSet::new();
+        let names = contents.flat_map(|content| names::names(&content));
+        names.filter(|name| seen.insert(name.clone())).collect()
+    }
 }
 
 impl Kubeconfig {
@@ -171,6 +185,11 @@ impl Kubeconfig {
     /// All contexts in the order of the files; entries that they name may be missing.
     pub fn contexts(&self) -> Vec<ContextEntry> {
         self.merged.contexts.iter().filter_map(|named| self.entry(named)).collect()
+    }
+
+    /// The names of all contexts in the order of the files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.merged.contexts.iter().map(|named| named.name.as_str())
     }
 
     /// One context, whose cluster and user entries exist.

@@ -80,6 +80,21 @@ impl Store {
         Ok(Some(Root { certificate, cert_pem, key }))
     }
 
+    /// The certificate of the root alone; `None` when there is no root yet. The key is not opened.
+    ///
+    /// # Errors
+    /// [`Error::Files`] when the certificate cannot be read, and the errors of reading it inside
+    /// [`Error::At`] with the file.
+    pub fn root_certificate(&self) -> Result<Option<Certificate>, Error> {
+        let (mut path, mut pem) = self.read(ROOT_CERT_FILE)?;
+        // As in `root`: who made it was killed before the last step.
+        if pem.is_none() && self.dir.join(ROOT_KEY_FILE).exists() {
+            (path, pem) = self.read(PENDING_ROOT_CERT)?;
+        }
+        let certificate = pem.map(|pem| Certificate::from_pem(&pem)).transpose();
+        certificate.map_err(|error| error.at(Place::File(path)))
+    }
+
     /// Keeps a new root: `root-key.pem`, unless it has none, and `root-cert.pem`. When this is
     /// killed, the root is either there with both or not there at all.
     ///

@@ -1,6 +1,8 @@
 //! The one room that prints: data to stdout, everything else to stderr.
 
+pub mod document;
 mod list;
+pub mod meshes;
 pub mod plan;
 pub mod program;
 pub mod progress;
@@ -8,6 +10,7 @@ pub mod status;
 mod story;
 pub mod table;
 pub mod teardown;
+pub mod versions;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -144,9 +147,14 @@ impl Ui {
             self.line(&format!("{margin} | {caret}{ERROR}^{ERROR:#}"));
         }
         for hint in &failure.hints {
-            let hint = harmless(&program::as_called(hint));
-            self.line(&format!("{HINT}hint:{HINT:#} {hint}"));
+            self.hint(hint);
         }
+    }
+
+    /// Prints what to do about something, to stderr.
+    pub fn hint(&self, text: &str) {
+        let hint = harmless(&program::as_called(text));
+        self.line(&format!("{HINT}hint:{HINT:#} {hint}"));
     }
 
     /// Prints what comes next, to stderr.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use self::cluster::{Length, body, certificate, heading, item, look, words};
 use super::list::{NAMED, first, flow};
-use super::{Tone, count};
+use super::{Tone, count, document};
 use crate::error::Failure;
 use crate::plan::diff::{self, Diff, Extent};
 use crate::plan::document::{MeshPlan, refusal};
@@ -51,16 +51,12 @@ pub fn whole_diff(outline: &Outline) -> String {
 
 /// The plan as a JSON document.
 pub fn json(outline: &Outline) -> Result<String, Failure> {
-    serde_json::to_string_pretty(&MeshPlan::of(outline)).map_err(|e| unprintable(&e))
+    document::json("the plan", &MeshPlan::of(outline))
 }
 
 /// The plan as a YAML document.
 pub fn yaml(outline: &Outline) -> Result<String, Failure> {
-    serde_saphyr::to_string(&MeshPlan::of(outline)).map_err(|e| unprintable(&e))
-}
-
-fn unprintable(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("the plan cannot be printed in this form: {error}"))
+    document::yaml("the plan", &MeshPlan::of(outline))
 }
 
 /// What stands above the clusters; nothing where there is nothing to say of any.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::list::flow;
-use super::table::{table as lay_out, width};
-use super::{Tone, count, program};
+use super::table::{remark, table as lay_out, width};
+use super::{Tone, count, document};
 use crate::engine::status::{
     ClusterState, ClusterStatus, Finding, Gateway, Level, LinkState, LinkStatus, MeshStatus, Trust,
     TrustState, Verdict,
@@ -49,7 +49,7 @@ pub fn table(status: &MeshStatus, wide: bool, columns: Option<usize>) -> String 
         if !findings.is_empty() {
             let _ = write!(screen, "\n{}:\n", tone.paint(title));
             for finding in findings {
-                tell(&mut screen, finding);
+                remark(&mut screen, &finding.message, &finding.hints);
             }
         }
     }
@@ -58,23 +58,12 @@ pub fn table(status: &MeshStatus, wide: bool, columns: Option<usize>) -> String 
 
 /// The status as a JSON document.
 pub fn json(status: &MeshStatus) -> Result<String, Failure> {
-    serde_json::to_string_pretty(status).map_err(|e| unprintable(&e))
+    document::json("the status", status)
 }
 
 /// The status as a YAML document.
 pub fn yaml(status: &MeshStatus) -> Result<String, Failure> {
-    serde_saphyr::to_string(status).map_err(|e| unprintable(&e))
-}
-
-fn unprintable(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("the status cannot be printed in this form: {error}"))
-}
-
-fn tell(screen: &mut String, finding: &Finding) {
-    let _ = writeln!(screen, "  {}", finding.message);
-    for hint in &finding.hints {
-        let _ = writeln!(screen, "    hint: {}", program::as_called(hint));
-    }
+    document::yaml("the status", status)
 }
 
 fn headline(status: &MeshStatus) -> String {

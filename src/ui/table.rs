@@ -1,6 +1,10 @@
 //! Tables for people: no borders, headings in capitals, as kubectl prints them.
 
+use std::fmt::Write as _;
+
 use comfy_table::{Cell, ContentArrangement, Table, presets};
+
+use super::program::as_called;
 
 /// Lays out rows under headings, columns two spaces apart.
 pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -25,4 +29,12 @@ pub(super) fn width(headings: &[&str], rows: &[Vec<String>]) -> usize {
     };
     let cells: usize = headings.iter().enumerate().map(widest).sum();
     cells + 2 * headings.len().saturating_sub(1)
+}
+
+/// Adds a sentence that goes with a table, and what to do about it.
+pub(super) fn remark(text: &mut String, message: &str, hints: &[String]) {
+    let _ = writeln!(text, "  {message}");
+    for hint in hints {
+        let _ = writeln!(text, "    hint: {}", as_called(hint));
+    }
 }

@@ -27,7 +27,7 @@ fn ask(sandbox: &Sandbox, words: &[&str]) -> Run {
 fn kubectl_is_told_commands_flags_values_meshes_and_files() {
     let sandbox = shop(&three_contexts(), "  context-east-1: {}\n");
     let commands = ask(&sandbox, &[""]).stdout;
-    for name in ["init", "plan", "apply", "render", "status", "teardown"] {
+    for name in ["init", "plan", "apply", "render", "status", "teardown", "list", "version"] {
         assert!(commands.lines().any(|it| it.split('\t').next() == Some(name)), "{commands}");
     }
     assert!(!commands.contains("describe"), "{commands}");
@@ -35,6 +35,8 @@ fn kubectl_is_told_commands_flags_values_meshes_and_files() {
     assert!(ask(&sandbox, &["app"]).stdout.starts_with("apply\tMake the clusters"));
     assert!(ask(&sandbox, &["apply", "--kee"]).stdout.starts_with("--keep-control-plane\t"));
     assert_eq!(ask(&sandbox, &["plan", "-o", "j"]).stdout, "json\n:4\n");
+    assert_eq!(ask(&sandbox, &["version", "-o", ""]).stdout, "table\njson\nyaml\n:4\n");
+    assert_eq!(ask(&sandbox, &["list", "--output=n"]).stdout, "--output=name\n:4\n");
     assert_eq!(ask(&sandbox, &["status", "--mesh", ""]).stdout, "shop\n:4\n");
     sandbox.write("home/here.yaml", "");
     assert_eq!(ask(&sandbox, &["plan", "-f", "her"]).stdout, "here.yaml\n:4\n");
@@ -46,6 +48,7 @@ fn kubectl_is_told_contexts_of_the_users_files() {
     assert_eq!(ask(&sandbox, &["plan", "--contexts", ""]).stdout, "context-east-1\n:4\n");
     let out = ask(&sandbox, &["plan", "--contexts", "context-east-1,^con"]).stdout;
     assert_eq!(out, "context-east-1,^context-east-1\n:4\n");
+    assert_eq!(ask(&sandbox, &["version", "--contexts", ""]).stdout, "context-east-1\n:4\n");
     let out = ask(&sandbox, &["apply", "--accept-identity", "context-"]).stdout;
     assert_eq!(out, "context-east-1\n:4\n");
     // Without a mesh those of the kubeconfig that was typed.
@@ -154,7 +157,9 @@ fn each_command_has_a_manual_page() {
     let sandbox = Sandbox::new();
     let out = sandbox.path("man");
     sandbox.run(&["man", "--out", &out.display().to_string()]).expect(0);
-    for command in ["init", "plan", "apply", "render", "status", "teardown", "completion"] {
+    for command in
+        ["init", "plan", "apply", "render", "status", "teardown", "completion", "list", "version"]
+    {
         let page =
             std::fs::read_to_string(out.join(format!("kubectl-multimesh-{command}.1"))).unwrap();
         for part in ["EXAMPLES", "EXIT STATUS", "MESH AND CLUSTERS"] {

@@ -4,6 +4,9 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/apiserver.rs"]
+#[expect(dead_code, reason = "the tests of `kube` use more of it")]
+mod apiserver;
 #[path = "../support/kubeconfig.rs"]
 mod kubeconfig;
 #[path = "../support/sandbox.rs"]
@@ -23,11 +26,13 @@ mod hints;
 mod init;
 mod interrupt;
 mod istioctl;
+mod list;
 mod memory;
 mod printed;
 mod render;
 mod seed;
 mod usage;
+mod version;
 mod wrong_cluster;
 
 use kubeconfig::Kubeconfig;

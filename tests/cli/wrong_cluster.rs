@@ -81,6 +81,9 @@ hint: or, if its CA was rotated, accept the new one; another cluster is refused 
     let status = sandbox.run(&["status"]).expect(4);
     assert!(status.stdout.contains(refusal), "{}", status.stdout);
     assert!(status.stdout.contains("`kubectl multimesh apply --accept-identity context-east-1`"));
+    let version = sandbox.run(&["version", "--contexts", "context-east-1"]).expect(3);
+    assert!(version.stdout.contains("other cluster"), "{}", version.stdout);
+    assert!(version.stdout.contains("may not be the cluster that it was"), "{}", version.stdout);
     assert_eq!(connections.load(Ordering::SeqCst), 0, "it was talked to");
 
     for accepted in ["context-east-1", "context-east-1=7c9e6679"] {

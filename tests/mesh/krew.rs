@@ -106,8 +106,9 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
 
     let version = format!("v{}", env!("CARGO_PKG_VERSION"));
     krew.install(&version, &krew.archive(&version, Path::new(BINARY)));
-    let told = run(&["multimesh", "--version"]).expect(0).stdout;
-    assert!(told.contains(env!("CARGO_PKG_VERSION")), "{told}");
+    let told = run(&["multimesh", "version"]).expect(0).stdout;
+    let ours = told.lines().find(|line| line.starts_with("kubectl-multimesh"));
+    assert!(ours.is_some_and(|line| line.contains(env!("CARGO_PKG_VERSION"))), "{told}");
     let help = run(&["multimesh", "apply", "--help"]).expect(0).stdout;
     assert!(help.contains("Usage: kubectl multimesh apply [OPTIONS]"), "{help}");
     let list = run(&["plugin", "list"]).expect(0);

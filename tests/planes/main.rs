@@ -31,6 +31,7 @@ mod rights;
 mod running;
 mod shown;
 mod terminal;
+mod version;
 
 use std::ffi::OsString;
 use std::ops::Deref;

@@ -2,13 +2,13 @@
 //! no choice; nothing is told of it.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap_complete::engine::CompletionCandidate;
 
 use crate::engine::home::{self, Choice};
 use crate::engine::state::State;
-use crate::kube::kubeconfig::Kubeconfig;
+use crate::kube::kubeconfig::Sources;
 use crate::topology;
 
 /// The IDs of the meshes on this machine.
@@ -81,10 +81,7 @@ impl Line {
     }
 
     fn kubeconfig(&self) -> Vec<String> {
-        let file: Option<&Path> = self.choice.kubeconfig.as_deref();
-        let config = Kubeconfig::load(file);
-        let contexts = config.map(|config| config.contexts()).unwrap_or_default();
-        contexts.into_iter().map(|context| context.name).collect()
+        Sources::of_process(self.choice.kubeconfig.as_deref()).context_names()
     }
 }
 

@@ -93,7 +93,8 @@ impl Anchor {
     }
 }
 
-fn days(end: Timestamp, now: Timestamp) -> i64 {
+/// Whole days until then.
+pub(in crate::engine) fn days(end: Timestamp, now: Timestamp) -> i64 {
     (end.as_second() - now.as_second()).div_euclid(86_400)
 }
 

@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path, content: &[u8]) -> Result<file::Kubeconfig, Erro
 }
 
 /// The text: UTF-8, or UTF-16 with a byte order mark, as editors on Windows write it.
-fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
+pub(super) fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
     let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, odd) = rest.as_chunks();
         let units = Zeroizing::new(pairs.iter().copied().map(unit).collect::<Vec<_>>());

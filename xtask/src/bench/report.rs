@@ -72,6 +72,12 @@ impl Row {
         }
     }
 
+    /// Adds the runs, in seconds, that a figure comes from.
+    pub(super) fn seen(mut self, seconds: Vec<f64>) -> Self {
+        (self.ours, self.runs_unit) = (seconds, "s");
+        self
+    }
+
     /// Says what the runs are counted in, where it is not seconds.
     pub(super) fn counted_in(mut self, unit: &'static str) -> Self {
         self.runs_unit = unit;
@@ -96,7 +102,7 @@ impl Row {
         let number = |value: f64| match self.unit {
             "" if value < 0.1 => format!("{value:.3}"),
             "" => format!("{value:.2}"),
-            "MB" => format!("{value:.1} MB"),
+            "MB" | "ms" => format!("{value:.1} {}", self.unit),
             unit => format!("{value} {unit}"),
         };
         let runs = |runs: &[f64]| match (self.runs_unit, median(runs)) {

@@ -1,0 +1,66 @@
+//! `list`: the meshes on this machine.
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::Global;
+use super::help::{Help, PLAIN_EXITS};
+use crate::engine::meshes::list;
+use crate::error::{Exit, Failure};
+use crate::ui::{self, Ui};
+
+/// The help of `list`.
+pub(super) const HELP: Help = Help {
+    about: "Reads the files of the meshes below ~/.config/multimesh (or MULTIMESH_HOME), and of the one \
+            that `--dir` names; no cluster, no kubeconfig, no private key.\n\n\
+            APPLIED is the day on which an apply last changed the record of its clusters. A mesh whose \
+            files cannot be used is a line that says so.",
+    examples: &[
+        ("All meshes, a line each", "kubectl multimesh list"),
+        ("Their IDs, for scripts", "kubectl multimesh list -o name"),
+        (
+            "Those whose root CA ends within a year",
+            "kubectl multimesh list -o json | jq '.meshes[] | select(.rootCa.daysLeft < 365) | .meshId'",
+        ),
+    ],
+    exits: PLAIN_EXITS,
+};
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// How to print it: table, wide, json, yaml or name (a mesh ID a line)
+    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT",
+          hide_possible_values = true)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+    Name,
+}
+
+/// Runs `list`.
+pub(super) fn run(ui: Ui, global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
+    let list = list(global.dir.as_deref(), Timestamp::now())?;
+    let text = match args.output {
+        Output::Table => ui::meshes::table(&list, false),
+        Output::Wide => ui::meshes::table(&list, true),
+        Output::Json => ui::document::json("the list", &list)?,
+        Output::Yaml => ui::document::yaml("the list", &list)?,
+        Output::Name => ui::meshes::names(&list),
+    };
+    if !text.is_empty() {
+        ui.data(&text);
+    }
+    if list.meshes.is_empty() {
+        let root = list.root.display();
+        ui.note(&format!("there is no mesh in {root}"));
+        ui.hint("create one: `kubectl multimesh init --mesh-id <mesh id>`");
+    }
+    Ok(Exit::Done)
+}
