@@ -146,24 +146,25 @@ fn help(mut command: clap::Command) -> String {
 #[test]
 fn hints_name_commands_of_kubectl_and_istioctl_that_exist() {
     let mut found = 0;
-    for Text { file, value } in source() {
-        for (program, verbs) in [("kubectl", KUBECTL), ("istioctl", ISTIOCTL)] {
-            let shown =
-                Regex::new(&format!(r"`(?:[A-Z_]+=\S+ )?({program}([ {{][^`]*))`")).unwrap();
-            for it in shown.captures_iter(&value) {
-                let (command, rest) = (&it[1], &it[2]);
-                if rest.starts_with(" multimesh") {
-                    continue;
-                }
-                let place = format!("{file}: `{command}`");
-                check(&filled(command, KUBECTL_FLAGS), verbs, &place);
-                // What asks a cluster, or the kubeconfig, asks that of the user.
-                let local = [" completion", " --kubeconfig {}", " manifest generate"];
-                let local = local.iter().any(|start| rest.starts_with(start));
-                assert!(local || rest.contains('{'), "{place} loses the user's flags");
-                assert!(!rest.contains("--context {"), "{place}: `same_cluster` gives this flag");
-                found += 1;
+    let texts = source();
+    for (program, verbs) in [("kubectl", KUBECTL), ("istioctl", ISTIOCTL)] {
+        let shown = Regex::new(&format!(r"`(?:[A-Z_]+=\S+ )?({program}([ {{][^`]*))`")).unwrap();
+        let shown = texts
+            .iter()
+            .flat_map(|it| shown.captures_iter(&it.value).map(|found| (&it.file, found)));
+        for (file, it) in shown {
+            let (command, rest) = (&it[1], &it[2]);
+            if rest.starts_with(" multimesh") {
+                continue;
             }
+            let place = format!("{file}: `{command}`");
+            check(&filled(command, KUBECTL_FLAGS), verbs, &place);
+            // What asks a cluster, or the kubeconfig, asks that of the user.
+            let local = [" completion", " --kubeconfig {}", " manifest generate"];
+            let local = local.iter().any(|start| rest.starts_with(start));
+            assert!(local || rest.contains('{'), "{place} loses the user's flags");
+            assert!(!rest.contains("--context {"), "{place}: `same_cluster` gives this flag");
+            found += 1;
         }
     }
     assert!(found > 30, "only {found} commands were found");

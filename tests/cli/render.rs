@@ -134,7 +134,7 @@ kubectl --context east apply --server-side -k gateways
 ```
 
 The links to the other clusters hold tokens that Kubernetes makes when the folders of those are applied. When they
-are, run `kubectl multimesh render --secrets` as before, and then here:
+are, run `kubectl multimesh render --secrets --out <folder>` as before, and then here:
 
 ```sh
 kubectl --context east apply --server-side -k secrets
