@@ -60,7 +60,7 @@ pub(super) const UNINSTALL: Help = Help {
 
 /// The help of `completion bash`.
 pub(super) const BASH: Help = Help {
-    about: "Writes to stdout only. It needs the package bash-completion.",
+    about: "Writes to stdout only.",
     examples: &[
         ("In this shell", "source <(kubectl-multimesh completion bash)"),
         ("In each new one", "echo 'source <(kubectl-multimesh completion bash)' >> ~/.bashrc"),

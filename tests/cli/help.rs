@@ -1,5 +1,6 @@
 //! The help of every command, and how it calls the tool.
 
+use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
 
 use insta::assert_snapshot;
@@ -51,7 +52,7 @@ fn the_whole_help_stands_and_fits_eighty_columns() {
             assert!(lines.len() == 2 && lines[0].starts_with("  # "), "{title}: {example}");
         }
         let rule = "=".repeat(80);
-        whole.push_str(&format!("{rule}\n{}\n{rule}\n{}\n", title.trim_end(), text.trim_end()));
+        writeln!(whole, "{rule}\n{}\n{rule}\n{}", title.trim_end(), text.trim_end()).unwrap();
     }
     assert_snapshot!("help", whole);
 }
