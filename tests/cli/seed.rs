@@ -44,7 +44,7 @@ exit 0
 note: workdir/certs/root-key.pem can be read by others: `chmod 600 workdir/certs/root-key.pem`
 mesh mymeshname in workdir: everything is there, nothing was changed
   kept     certs/root-key.pem   private key of the root CA
-  kept     certs/root-cert.pem  root CA `O=Example, CN=Root CA`, valid until [date]
+  kept     certs/root-cert.pem  root CA `O=Example, CN=Root CA`, until [date]
   kept     base.yaml            what istioctl installs in every cluster
   kept     topology.yaml        the clusters
 next: edit workdir/topology.yaml, then run `kubectl multimesh apply --dir workdir`
