@@ -19,8 +19,8 @@ pub(super) const HELP: Help = Help {
         ("All meshes, a line each", "kubectl multimesh list"),
         ("Their IDs, for scripts", "kubectl multimesh list -o name"),
         (
-            "Those whose root CA ends within a year",
-            "kubectl multimesh list -o json | jq '.meshes[] | select(.rootCa.daysLeft < 365) | .meshId'",
+            "How long each root CA is valid",
+            "kubectl multimesh list -o json | jq '.meshes[].rootCa.daysLeft'",
         ),
     ],
     exits: PLAIN_EXITS,
@@ -60,7 +60,8 @@ pub(super) fn run(ui: Ui, global: &Global, args: &ListArgs) -> Result<Exit, Fail
     if list.meshes.is_empty() {
         let root = list.root.display();
         ui.note(&format!("there is no mesh in {root}"));
-        ui.hint("create one: `kubectl multimesh init --mesh-id <mesh id>`");
+        let files = global.choice().same_files();
+        ui.hint(&format!("create one: `kubectl multimesh init --mesh-id <mesh id>{files}`"));
     }
     Ok(Exit::Done)
 }

@@ -20,10 +20,7 @@ pub(super) const HELP: Help = Help {
     examples: &[
         ("The tool and its istioctl", "kubectl multimesh version"),
         ("Each cluster too, and what is supported", "kubectl multimesh version --contexts '/./'"),
-        (
-            "For a script",
-            "kubectl multimesh version -o json --contexts context-east-1 | jq '.clusters[].state'",
-        ),
+        ("For a script", "kubectl multimesh version --contexts '/./' -o json | jq .clusters"),
     ],
     exits: &[
         (Exit::Done, "done"),

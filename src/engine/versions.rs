@@ -72,7 +72,10 @@ impl Asked {
             | topology::Error::NothingSelected { .. } => Failure::usage(format!(
                 "{error}, and there is no mesh, so those of the kubeconfig are meant"
             ))
-            .hint("list them: `kubectl config get-contexts -o name`"),
+            .hint(format!(
+                "list them: `kubectl{} config get-contexts -o name`",
+                options.choice.same_kubeconfig()
+            )),
             _ => error.into(),
         })?;
         Ok(Self::Kubeconfig { kubeconfig, contexts })

@@ -15,7 +15,7 @@ pub(crate) fn commands(text: &str, program: &str) -> Vec<String> {
         let end = if before.ends_with('`') {
             rest.find('`').unwrap_or_else(|| panic!("a backtick is not closed: {text}"))
         } else if let Some(close) =
-            [("<(", ')'), ("'", '\'')].iter().find(|it| before.ends_with(it.0))
+            [("<(", ')'), ("$(", ')'), ("'", '\'')].iter().find(|it| before.ends_with(it.0))
         {
             rest.find(close.1).unwrap()
         } else {
