@@ -12,6 +12,10 @@ use super::{refused, shop, topology};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
 
+/// As an API server says it.
+const NO_RIGHTS: &str = "deployments.apps is forbidden: User \"me\" cannot list resource \"deployments\" in \
+                         API group \"apps\" at the cluster scope";
+
 /// What was told, without the place of the binary.
 fn told(run: &Run) -> String {
     run.told().replace(BINARY, "[binary]")
@@ -50,15 +54,42 @@ const V1_37: &str = r#"{"major": "1", "minor": "37+", "gitVersion": "v1.37.0"}"#
 fn the_plain_form_asks_nobody_and_is_always_an_answer() {
     let sandbox = Sandbox::new();
     let before = sandbox.tree();
-    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @"");
+    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @r#"
+    exit 0
+    --- stdout
+    PROGRAM            VERSION  STATE    PATH
+    kubectl-multimesh  0.1.0    ok       [binary]
+    istioctl           -        missing  -
+
+    notes:
+      there is no `istioctl` on PATH, and it renders what the clusters get
+        hint: install the istioctl of the Istio version that you want (https://istio.io/latest/docs/setup/getting-started/#download)
+        hint: or name it: `--istioctl <path>`
+    "#);
     sandbox.istioctl_of("1.28.3", "exit 1");
-    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @"");
+    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @r#"
+    exit 0
+    --- stdout
+    PROGRAM            VERSION  STATE    PATH
+    kubectl-multimesh  0.1.0    ok       [binary]
+    istioctl           1.28.3   too old  [dir]/bin/istioctl
+
+    notes:
+      istioctl 1.28.3 ([dir]/bin/istioctl) is too old: Istio 1.29 is the oldest that works
+        hint: install a newer istioctl, or name another: `--istioctl <path>`
+    "#);
     sandbox.istioctl("echo hello\n");
     let run = sandbox.run(&["version"]).expect(0);
     assert!(run.stdout.contains("istioctl           -        not usable"), "{}", run.stdout);
     assert!(run.stdout.contains("does not tell its version"), "{}", run.stdout);
     sandbox.good_istioctl();
-    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @"");
+    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @r#"
+    exit 0
+    --- stdout
+    PROGRAM            VERSION  STATE  PATH
+    kubectl-multimesh  0.1.0    ok     [binary]
+    istioctl           1.31.1   ok     [dir]/bin/istioctl
+    "#);
     let mut after = sandbox.tree();
     after.retain(|path, _| before.contains_key(path) && !path.ends_with("bin"));
     assert!(after.iter().all(|(path, about)| before[path] == *about), "something was written");
@@ -85,7 +116,7 @@ async fn each_cluster_has_a_word_and_one_that_is_silent_hides_no_other() {
     let bare = cluster(V1_30, &[]).await;
     let opaque = cluster(V1_36, &[("istio-system", "r.io/pilot@sha256:ab")]).await;
     let shut = cluster(V1_36, &[]).await;
-    shut.inject(Method::GET, "/apis/apps/", usize::MAX, status(403, "Forbidden", "no rights"));
+    shut.inject(Method::GET, "/apis/apps/", usize::MAX, status(403, "Forbidden", NO_RIGHTS));
     let clusters = [
         ("east-good", &good),
         ("east-k8s-old", &old),
@@ -120,7 +151,7 @@ async fn each_cluster_has_a_word_and_one_that_is_silent_hides_no_other() {
         ("east-k8s-old", "tooOld"),
         ("east-k8s-new", "newerThanTested"),
         ("east-istio-old", "tooOld"),
-        ("east-istioctl-far", "supported"),
+        ("east-istioctl-far", "newerThanTested"),
         ("east-bare", "noIstio"),
         ("east-opaque", "unknown"),
         ("east-shut", "unknown"),
@@ -155,13 +186,21 @@ async fn the_contexts_are_those_of_the_mesh_where_it_has_some() {
     };
     assert_eq!(contexts(&sandbox, &["--contexts", "/./"]), ("shop".into(), vec!["east".into()]));
     assert_eq!(west.received().len(), 0, "it is not of the mesh");
-    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "west"]).expect(64).told(), @"");
+    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "west"]).expect(64).told(), @r#"
+    exit 64
+    error: `west` matches no context
+    hint: the contexts are `east`
+    "#);
 
     // As `init` leaves it.
     topology(&sandbox, "mesh_id: shop\ncontexts:\n");
     let both = vec!["east".to_owned(), "west".to_owned()];
     assert_eq!(contexts(&sandbox, &["--contexts", "/./"]), (Value::Null, both));
-    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "north"]).expect(64).told(), @"");
+    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "north"]).expect(64).told(), @r#"
+    exit 64
+    error: `north` matches no context, and there is no mesh, so those of the kubeconfig are meant
+    hint: list them: `kubectl config get-contexts -o name`
+    "#);
     let run = refused(&sandbox, &["version", "--contexts", "easst"]).expect(64);
     assert!(run.stderr.contains("did you mean `east`?"), "{}", run.stderr);
     // A mesh that was named is the one that is meant.
@@ -172,7 +211,7 @@ async fn the_contexts_are_those_of_the_mesh_where_it_has_some() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_not_look_everywhere_is_told_of_the_meshs_namespace() {
     let server = cluster(V1_36, &[]).await;
-    server.inject(Method::GET, DEPLOYMENTS, usize::MAX, status(403, "Forbidden", "no rights"));
+    server.inject(Method::GET, DEPLOYMENTS, usize::MAX, status(403, "Forbidden", NO_RIGHTS));
     let istiod = json!({
         "metadata": { "name": "istiod", "namespace": "mesh" },
         "spec": { "template": { "spec": { "containers": [
