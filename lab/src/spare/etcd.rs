@@ -32,8 +32,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// How many operations a transaction takes (etcd: `--max-txn-ops`).
 const AT_ONCE: usize = 100;
 
-/// Kinds that come and go by themselves.
-const RESTLESS: [&str; 3] = ["/events/", "/leases/", "/masterleases/"];
+/// What comes and goes by itself.
+const RESTLESS: [&str; 3] = ["/events/", "/leases/kube-", "/masterleases/"];
 /// Kinds that go first: others are made, or kept, for them.
 const FIRST: [&str; 6] = [
     "/namespaces/",
@@ -177,15 +177,16 @@ mod tests {
 
     #[test]
     fn what_came_goes_and_what_went_or_changed_comes_back() {
-        let kept = content(&[("/r/a/1", "x"), ("/r/a/2", "x"), ("/r/leases/3", "x")]);
+        let kept = content(&[("/r/a/1", "x"), ("/r/a/2", "x"), ("/r/leases/kube-system/3", "x")]);
         let now = content(&[
             ("/r/a/2", "y"),
             ("/r/secrets/4", "x"),
             ("/r/namespaces/n", "x"),
             ("/r/events/5", "x"),
+            ("/r/leases/n/6", "x"),
         ]);
         let (goes, comes) = differences(&kept, &now, true);
-        assert_eq!(names(&goes), ["/r/namespaces/n", "/r/secrets/4"]);
+        assert_eq!(names(&goes), ["/r/namespaces/n", "/r/leases/n/6", "/r/secrets/4"]);
         assert_eq!(names(&comes), ["/r/a/1", "/r/a/2"]);
         assert_eq!(names(&differences(&kept, &now, false).1), ["/r/a/1"]);
     }
