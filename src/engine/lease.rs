@@ -51,7 +51,7 @@ struct Run {
     /// Until when, from the first time on.
     deadline: OnceLock<Instant>,
     /// The flags by which a command means the same.
-    same_run: String,
+    flags: String,
 }
 
 impl Run {
@@ -114,9 +114,9 @@ impl Leases {
         let name = format!("{user}@{}, process {}", files::host(), std::process::id());
         let command = options.command.to_owned();
         let holder = Holder { directory: lock.identity(), name, command };
-        let same_run = options.same_run(local.topology.mesh_id.as_ref());
+        let flags = options.same_run(local.topology.mesh_id.as_ref());
         let (wait, deadline) = (options.wait_lock, OnceLock::new());
-        let _ = self.inner.run.set(Run { holder, wait, deadline, same_run });
+        let _ = self.inner.run.set(Run { holder, wait, deadline, flags });
     }
 
     fn run(&self) -> Result<&Run, Failure> {
@@ -284,7 +284,7 @@ impl ClusterLease<'_> {
 
     async fn take_late(&self, run: &Run) -> Result<Grip, Failure> {
         let end = run.deadline();
-        let Run { holder: Holder { command, .. }, same_run, .. } = run;
+        let Run { holder: Holder { command, .. }, flags, .. } = run;
         let grip = loop {
             match take(&run.holder, self.cluster, self.namespace).await? {
                 Try::Taken { lease, asked, .. } => break self.grip(lease, asked),
@@ -302,7 +302,7 @@ impl ClusterLease<'_> {
                 self.context()
             ))
             .hint(format!(
-                "run it again, on what is there now: `kubectl multimesh {command}{same_run}`"
+                "run it again, on what is there now: `kubectl multimesh {command}{flags}`"
             )),
             Err(error) => error.into(),
         };

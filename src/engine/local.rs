@@ -50,8 +50,11 @@ impl Options {
     pub fn same_mesh(&self, mesh_id: &str) -> String {
         let named = self.choice.dir.is_some() || self.choice.file.is_some();
         let several = || home::root().is_ok_and(|root| home::meshes(&root).len() > 1);
-        let mesh = !named && !mesh_id.is_empty() && several();
-        let mesh = mesh.then(|| format!(" --mesh {}", quote(mesh_id))).unwrap_or_default();
+        let mesh = if !named && !mesh_id.is_empty() && several() {
+            format!(" --mesh {}", quote(mesh_id))
+        } else {
+            String::new()
+        };
         mesh + &self.choice.same_files() + &flag("--istioctl", self.istioctl.as_deref())
     }
 

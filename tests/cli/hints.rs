@@ -235,6 +235,7 @@ fn documents_name_commands_that_exist() {
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|it| root.join(it)),
     );
     documents.push(root.join("krew/README.md"));
+    let code = Regex::new(r"`((?:kubectl multimesh|kubectl-multimesh) [^`]*)`").unwrap();
     let mut found = 0;
     for path in documents {
         let place = path.display().to_string();
@@ -248,8 +249,6 @@ fn documents_name_commands_that_exist() {
                 shown.extend(typed.then(|| line.trim_start_matches("$ ").to_owned()));
             } else {
                 // Those that a line of prose breaks in two are left out.
-                let code =
-                    Regex::new(r"`((?:kubectl multimesh|kubectl-multimesh) [^`]*)`").unwrap();
                 shown.extend(code.captures_iter(line).map(|it| it[1].to_owned()));
             }
             for command in shown {

@@ -6,10 +6,10 @@ use regex::Regex;
 /// ends them where one is before them, else to the end of the line.
 pub(crate) fn commands(text: &str, program: &str) -> Vec<String> {
     let mut found = Vec::new();
+    let variables = Regex::new(r"(?:[A-Z_]+=\S+ )+$").unwrap();
     for (start, _) in text.match_indices(program) {
         let before = &text[..start];
         // Variables may stand before it.
-        let variables = Regex::new(r"(?:[A-Z_]+=\S+ )+$").unwrap();
         let before = variables.replace(before, "");
         let rest = &text[start..];
         let end = if before.ends_with('`') {

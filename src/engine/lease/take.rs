@@ -87,7 +87,7 @@ async fn server_time(cluster: &Cluster, namespace: &str) -> Result<Timestamp, Er
 /// Says who has a lease, since when, and what to do about it.
 pub(super) fn held(run: &Run, cluster: &Cluster, namespace: &str, other: &Other) -> Failure {
     let (context, at) = (cluster.context(), cluster.same_cluster());
-    let Run { holder: Holder { command, .. }, same_run, .. } = run;
+    let Run { holder: Holder { command, .. }, flags, .. } = run;
     let mut text = format!("`{context}`: {} is at work on this cluster", other.name);
     if let Some(command) = &other.command {
         let _ = write!(text, " (`{command}`)");
@@ -102,9 +102,8 @@ pub(super) fn held(run: &Run, cluster: &Cluster, namespace: &str, other: &Other)
     if !run.wait.is_zero() {
         let _ = write!(text, "; waited {} s for it to end", run.wait.as_secs());
     }
-    let failure = Failure::new(text).hint(format!(
-        "wait for it to end: `kubectl multimesh {command}{same_run} --wait-lock 5m`"
-    ));
+    let failure = Failure::new(text)
+        .hint(format!("wait for it to end: `kubectl multimesh {command}{flags} --wait-lock 5m`"));
     match other.silent {
         Some(silent) => {
             let left = (other.lasts - silent).max(SignedDuration::ZERO).as_secs() + 1;
