@@ -59,7 +59,7 @@ impl Plugin {
     async fn fault(&self) -> PluginFault {
         match self.connect("http://127.0.0.1:1").await {
             Err(Error::ExecPlugin { fault, context, user, .. }) => {
-                assert_eq!((context.as_str(), user.as_str()), ("one", "shared"));
+                assert_eq!((context.name(), user.as_str()), ("one", "shared"));
                 fault
             }
             other => panic!("{other:?}"),

@@ -6,6 +6,9 @@ use regex::Regex;
 /// ends them where one is before them, else to the end of the line.
 pub(crate) fn commands(text: &str, program: &str) -> Vec<String> {
     let mut found = Vec::new();
+    if !text.contains(program) {
+        return found;
+    }
     let variables = Regex::new(r"(?:[A-Z_]+=\S+ )+$").unwrap();
     for (start, _) in text.match_indices(program) {
         let before = &text[..start];
