@@ -42,7 +42,13 @@ async fn cluster(version: &'static str, istiods: &[(&str, &str)]) -> ApiServer {
     server
 }
 
+fn forbidden() -> Fault {
+    let why = "deployments.apps is forbidden: User \"jane\" cannot list resource \"deployments\"";
+    status(403, "Forbidden", why)
+}
+
 const V1_30: &str = r#"{"major": "1", "minor": "30", "gitVersion": "v1.30.4-eks-1"}"#;
+const V1_35: &str = r#"{"major": "1", "minor": "35", "gitVersion": "v1.35.0"}"#;
 const V1_36: &str = r#"{"major": "1", "minor": "36", "gitVersion": "v1.36.3"}"#;
 const V1_37: &str = r#"{"major": "1", "minor": "37+", "gitVersion": "v1.37.0"}"#;
 
@@ -50,15 +56,42 @@ const V1_37: &str = r#"{"major": "1", "minor": "37+", "gitVersion": "v1.37.0"}"#
 fn the_plain_form_asks_nobody_and_is_always_an_answer() {
     let sandbox = Sandbox::new();
     let before = sandbox.tree();
-    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @"");
+    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @r"
+    exit 0
+    --- stdout
+    PROGRAM            VERSION  STATE    PATH
+    kubectl-multimesh  0.1.0    ok       [binary]
+    istioctl           -        missing  -
+
+    notes:
+      there is no `istioctl` on PATH, and it renders what the clusters get
+        hint: install the istioctl of the Istio version that you want (https://istio.io/latest/docs/setup/getting-started/#download)
+        hint: or name it: `--istioctl <path>`
+    ");
     sandbox.istioctl_of("1.28.3", "exit 1");
-    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @"");
+    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @r"
+    exit 0
+    --- stdout
+    PROGRAM            VERSION  STATE    PATH
+    kubectl-multimesh  0.1.0    ok       [binary]
+    istioctl           1.28.3   too old  [dir]/bin/istioctl
+
+    notes:
+      istioctl 1.28.3 ([dir]/bin/istioctl) is too old: Istio 1.29 is the oldest that works
+        hint: install a newer istioctl, or name another: `--istioctl <path>`
+    ");
     sandbox.istioctl("echo hello\n");
     let run = sandbox.run(&["version"]).expect(0);
     assert!(run.stdout.contains("istioctl           -        not usable"), "{}", run.stdout);
     assert!(run.stdout.contains("does not tell its version"), "{}", run.stdout);
     sandbox.good_istioctl();
-    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @"");
+    assert_snapshot!(told(&sandbox.run(&["version"]).expect(0)), @r"
+    exit 0
+    --- stdout
+    PROGRAM            VERSION  STATE  PATH
+    kubectl-multimesh  0.1.0    ok     [binary]
+    istioctl           1.31.1   ok     [dir]/bin/istioctl
+    ");
     let mut after = sandbox.tree();
     after.retain(|path, _| before.contains_key(path) && !path.ends_with("bin"));
     assert!(after.iter().all(|(path, about)| before[path] == *about), "something was written");
@@ -81,11 +114,11 @@ async fn each_cluster_has_a_word_and_one_that_is_silent_hides_no_other() {
     let old = cluster(V1_30, &[("istio-system", "r.io/pilot:1.31.0")]).await;
     let new = cluster(V1_37, &[("istio-system", "r.io/pilot:1.31.0")]).await;
     let past = cluster(V1_36, &[("istio-system", "r.io/pilot:1.28.3")]).await;
-    let skewed = cluster(V1_36, &[("mesh", "r.io/pilot:1.29.2")]).await;
+    let skewed = cluster(V1_35, &[("mesh", "r.io/pilot:1.29.2")]).await;
     let bare = cluster(V1_30, &[]).await;
     let opaque = cluster(V1_36, &[("istio-system", "r.io/pilot@sha256:ab")]).await;
     let shut = cluster(V1_36, &[]).await;
-    shut.inject(Method::GET, "/apis/apps/", usize::MAX, status(403, "Forbidden", "no rights"));
+    shut.inject(Method::GET, "/apis/apps/", usize::MAX, forbidden());
     let clusters = [
         ("east-good", &good),
         ("east-k8s-old", &old),
@@ -107,7 +140,38 @@ async fn each_cluster_has_a_word_and_one_that_is_silent_hides_no_other() {
     // Without a mesh those of the kubeconfig are meant.
     let run = sandbox.run(&["version", "--contexts", "/east/"]).expect(3);
     assert_eq!(sandbox.tree(), before, "something was written");
-    assert_snapshot!(told(&run));
+    let screen = told(&run);
+    let (_, screen) = screen.split_once("--- stdout\n").unwrap();
+    assert_snapshot!(screen, @r#"
+    PROGRAM            VERSION  STATE  PATH
+    kubectl-multimesh  0.1.0    ok     [binary]
+    istioctl           1.31.1   ok     [dir]/bin/istioctl
+
+    CONTEXT            KUBERNETES     ISTIO   STATE
+    east-good          v1.36.3        1.31.0  supported
+    east-k8s-old       v1.30.4-eks-1  1.31.0  too old
+    east-k8s-new       v1.37.0        1.31.0  newer than tested
+    east-istio-old     v1.36.3        1.28.3  too old
+    east-istioctl-far  v1.35.0        1.29.2  supported
+    east-bare          v1.30.4-eks-1  -       no Istio
+    east-opaque        v1.36.3        -       unknown
+    east-shut          v1.36.3        -       unknown
+    east-silent        -              -       unreachable
+
+    notes:
+      `east-k8s-old`: Kubernetes 1.30 is too old: Istio 1.31 supports 1.32 to 1.36
+      `east-k8s-new`: Kubernetes 1.37 is newer than tested: Istio 1.31 supports 1.32 to 1.36
+      `east-istio-old`: Istio 1.28 is too old: 1.29 is the oldest that works
+      `east-istio-old`: istioctl 1.31.1 is 3 minor versions newer than its Istio 1.28.3
+      `east-istioctl-far`: istioctl 1.31.1 is 2 minor versions newer than its Istio 1.29.2
+        hint: use the istioctl of that version: `--istioctl <path>`
+      `east-bare`: for istioctl 1.31: Kubernetes 1.30 is too old: Istio 1.31 supports 1.32 to 1.36
+      `east-opaque`: its istiod does not tell its version
+      `east-shut`: cannot list deployments in istio-system: deployments.apps is forbidden: User "jane" cannot list resource "deployments"
+        hint: see what you may do: `kubectl --context east-shut auth can-i --list`
+      `east-silent`: the proxy http://127.0.0.1:9 on the way to the API server at https://10.1.0.1:6443 refused the connection
+        hint: check the proxy; one that the environment names is gone round by `NO_PROXY=10.1.0.1 kubectl --context east-silent version`
+    "#);
 
     let run = sandbox.run(&["version", "--contexts", "/east/", "-o", "json"]).expect(3);
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
@@ -155,13 +219,21 @@ async fn the_contexts_are_those_of_the_mesh_where_it_has_some() {
     };
     assert_eq!(contexts(&sandbox, &["--contexts", "/./"]), ("shop".into(), vec!["east".into()]));
     assert_eq!(west.received().len(), 0, "it is not of the mesh");
-    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "west"]).expect(64).told(), @"");
+    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "west"]).expect(64).told(), @r"
+    exit 64
+    error: `west` matches no context
+    hint: the contexts are `east`
+    ");
 
     // As `init` leaves it.
     topology(&sandbox, "mesh_id: shop\ncontexts:\n");
     let both = vec!["east".to_owned(), "west".to_owned()];
     assert_eq!(contexts(&sandbox, &["--contexts", "/./"]), (Value::Null, both));
-    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "north"]).expect(64).told(), @"");
+    assert_snapshot!(refused(&sandbox, &["version", "--contexts", "north"]).expect(64).told(), @r"
+    exit 64
+    error: `north` matches no context, and there is no mesh, so those of the kubeconfig are meant
+    hint: list them: `kubectl config get-contexts -o name`
+    ");
     let run = refused(&sandbox, &["version", "--contexts", "easst"]).expect(64);
     assert!(run.stderr.contains("did you mean `east`?"), "{}", run.stderr);
     // A mesh that was named is the one that is meant.
@@ -172,7 +244,7 @@ async fn the_contexts_are_those_of_the_mesh_where_it_has_some() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_not_look_everywhere_is_told_of_the_meshs_namespace() {
     let server = cluster(V1_36, &[]).await;
-    server.inject(Method::GET, DEPLOYMENTS, usize::MAX, status(403, "Forbidden", "no rights"));
+    server.inject(Method::GET, DEPLOYMENTS, usize::MAX, forbidden());
     let istiod = json!({
         "metadata": { "name": "istiod", "namespace": "mesh" },
         "spec": { "template": { "spec": { "containers": [
