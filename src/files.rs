@@ -138,8 +138,11 @@ pub fn read(path: &Path) -> Result<Option<String>, Error> {
 
 /// Reads a file that is not larger than any file of a user reasonably is.
 pub(crate) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    // Room for all of it at once, where the size is known.
+    let size = file.metadata().map_or(0, |meta| meta.len()).min(MAX_BYTES);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
         Ok(bytes)
     } else {

@@ -164,15 +164,8 @@ fn entry(dir: &Path, root: Option<&Path>, now: Timestamp) -> Entry {
     }
     let recalled = entry.recall(&home, known);
     entry.is_broken(recalled);
-    // A directory is found by its mesh ID.
     if let Some(root) = root.filter(|_| entry.mesh_id != name) {
-        let words = [dir, &root.join(&entry.mesh_id)].map(|path| quote(&path.to_string_lossy()));
-        let failure = Failure::new(format!(
-            "{} holds the mesh `{}`, which is looked for under its own name",
-            dir.display(),
-            entry.mesh_id
-        ));
-        entry.is_broken(Err(failure.hint(format!("name it so: `mv {} {}`", words[0], words[1]))));
+        entry.is_broken(Err(misplaced(dir, &root.join(&entry.mesh_id), &entry.mesh_id)));
     }
     match Store::open(home.certs()).root_certificate() {
         Ok(certificate) => {
@@ -186,6 +179,22 @@ fn entry(dir: &Path, root: Option<&Path>, now: Timestamp) -> Entry {
         Err(error) => entry.is_broken(Err(error.into())),
     }
     entry
+}
+
+/// A directory is found by its mesh ID; this one is not.
+fn misplaced(dir: &Path, right: &Path, mesh_id: &str) -> Failure {
+    let [from, to] = [dir, right].map(|path| quote(&path.to_string_lossy()));
+    let failure = Failure::new(format!(
+        "{} holds the mesh `{mesh_id}`, which is looked for under its own name",
+        dir.display()
+    ));
+    failure.hint(if right.exists() {
+        format!(
+            "that one is there too: move this one out of the folder: `mv {from} <another folder>`"
+        )
+    } else {
+        format!("name it so: `mv {from} {to}`")
+    })
 }
 
 impl Entry {

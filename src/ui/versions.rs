@@ -59,7 +59,9 @@ fn remarks(versions: &Versions) -> String {
         }
         if let Some(message) = skew(cluster, &versions.istioctl) {
             let hint = "use the istioctl of that version: `--istioctl <path>`".to_owned();
-            remark(&mut text, &message, &[hint]);
+            // One that is too old is of no use.
+            let hints = if cluster.state == Combination::TooOld { vec![] } else { vec![hint] };
+            remark(&mut text, &message, &hints);
         }
     }
     text

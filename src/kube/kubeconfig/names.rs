@@ -24,6 +24,7 @@ struct Named {
 }
 
 impl Names {
+    /// Those of contexts that say something.
     fn list(self) -> Vec<String> {
         let contexts = self.contexts.into_iter().flatten();
         contexts.filter(|it| it.context.is_some()).map(|it| it.name).collect()
@@ -38,7 +39,7 @@ pub(super) fn names(content: &[u8]) -> Vec<String> {
         _ => document::decode(content).and_then(|text| quickly(&text)),
     };
     if let Some(names) = quick {
-        return names.list();
+        return names;
     }
     let whole = document::read(Path::new(""), content).unwrap_or_default();
     let contexts = whole.contexts.into_iter().filter(|named| named.context.is_some());
@@ -46,16 +47,20 @@ pub(super) fn names(content: &[u8]) -> Vec<String> {
 }
 
 /// Reads the names without the rest; `None` where only a reader of all can tell them.
-fn quickly(text: &str) -> Option<Names> {
+fn quickly(text: &str) -> Option<Vec<String>> {
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).ok();
+        return serde_json::from_str(text).ok().map(Names::list);
     }
     let section = section(text)?;
     if section.is_empty() {
-        return Some(Names { contexts: None });
+        return Some(Vec::new());
+    }
+    // For a reader of YAML thousands of contexts are many.
+    if let Some(names) = plain_names(section) {
+        return Some(names);
     }
     let options = serde_saphyr::options! { with_snippet: false, budget: yaml::budget() };
-    serde_saphyr::from_str_with_options(section, options).ok()
+    serde_saphyr::from_str_with_options(section, options).ok().map(Names::list)
 }
 
 /// The lines from `contexts:` to the next key of the file; empty where there is no such key. `None`
@@ -154,6 +159,82 @@ fn ends(text: &str) -> bool {
         '&' | '*' | '!' | '?' | '%' | '@' | '`' | ',' | ']' | '}' => false,
         _ => true,
     }
+}
+
+/// An item of `contexts:`.
+#[derive(Default)]
+struct Item<'a> {
+    name: Option<&'a str>,
+    /// Whether there is the key `context`, and whether it has a value.
+    context: Option<bool>,
+}
+
+/// Reads the names out of a section in the form that kubectl writes; `None` for every other form.
+fn plain_names(section: &str) -> Option<Vec<String>> {
+    let mut lines = section.lines().filter(|line| {
+        let content = line.trim_start_matches(' ');
+        !content.is_empty() && !content.starts_with('#')
+    });
+    lines.next().filter(|line| *line == "contexts:")?;
+    let mut items: Vec<Item<'_>> = Vec::new();
+    // Where the dashes are, where the keys of the last item are, and its last key if that has its
+    // value below it.
+    let (mut dash, mut column, mut open) = (0, 0, None);
+    for line in lines {
+        let mut content = line.trim_start_matches(' ');
+        let indent = line.len() - content.len();
+        let item = content.strip_prefix("- ").filter(|_| items.is_empty() || indent == dash);
+        if let Some(rest) = item {
+            content = rest.trim_start_matches(' ');
+            (dash, column) = (indent, line.len() - content.len());
+            items.push(Item::default());
+        } else if items.is_empty() || indent < column {
+            return None;
+        } else if indent > column {
+            // More of a value that began above is not looked at.
+            if open? == "context" {
+                items.last_mut()?.context = Some(true);
+            }
+            continue;
+        }
+        let item = items.last_mut()?;
+        let (key, value) = content.split_once(':').filter(|(key, _)| is_word(key))?;
+        if !value.is_empty() && !value.starts_with(' ') {
+            return None;
+        }
+        let value = value.trim_matches(' ');
+        match key {
+            "name" if item.name.is_none() && is_plain(value) => item.name = Some(value),
+            "context" if item.context.is_none() && (value.is_empty() || value.starts_with('{')) => {
+                item.context = Some(!value.is_empty());
+            }
+            "name" | "context" => return None,
+            _ => {}
+        }
+        open = value.is_empty().then_some(key);
+    }
+    let mut names = Vec::new();
+    for Item { name, context } in items {
+        let name = name?;
+        if context == Some(true) {
+            names.push(name.to_owned());
+        }
+    }
+    Some(names)
+}
+
+/// Whether a value is text for every reader, and the whole of it is on its line: no number, no other
+/// word for something, and nothing that means more than itself.
+fn is_plain(value: &str) -> bool {
+    const WORDS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    let is_common = |c: char| c.is_ascii_alphanumeric() || "@/._:+=-".contains(c);
+    // Numbers in any base, infinity aside, do without these.
+    let is_letter = |c: char| matches!(c.to_ascii_lowercase(), 'g'..='z') && !"oxOX".contains(c);
+    value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !value.ends_with(':')
+        && value.chars().all(is_common)
+        && (value.starts_with(|c: char| c.is_ascii_alphabetic()) || value.contains(is_letter))
+        && !WORDS.iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
