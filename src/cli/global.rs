@@ -10,6 +10,7 @@ use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 use super::help::group;
 use crate::engine::home::Choice;
 use crate::engine::local::Options;
+use crate::ui::Ui;
 
 /// Flags of every command. Names follow kubectl's where kubectl has them.
 #[derive(Debug, Args)]
@@ -40,11 +41,11 @@ pub struct Global {
     pub parallel: u16,
     /// How long to wait for a cluster, as in 90s or 5m
     #[arg(long, global = true, help_heading = group::TIME, value_name = "TIME",
-          default_value = "5m", value_parser = duration)]
+          default_value = "5m", value_parser = limit)]
     pub timeout: Duration,
     /// How long one request may take
     #[arg(long, global = true, help_heading = group::TIME, value_name = "TIME",
-          default_value = "15s", value_parser = duration)]
+          default_value = "15s", value_parser = limit)]
     pub request_timeout: Duration,
     /// The istioctl to render with [default: the first on PATH]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -131,8 +132,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(given)
 }
 
+/// Reads a time within which something has to be done.
+fn limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be longer than nothing, as in 90s".to_owned()),
+        limit => Ok(limit),
+    }
+}
+
 /// Sends the log to stderr: nothing by default, own lines with `-v`, every request with `-vv`.
-pub(super) fn start_log(verbose: u8) {
+pub(super) fn start_log(ui: Ui, verbose: u8) {
     let filter = match verbose {
         0 => "off",
         1 => "multimesh=info",
@@ -142,6 +151,7 @@ pub(super) fn start_log(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)
+        .with_ansi(ui.colored())
         .with_target(false)
         .init();
 }
@@ -156,6 +166,7 @@ mod tests {
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert!(limit("0").is_err() && limit("0s").is_err() && limit("1s").is_ok());
         assert!(duration("soon").is_err());
         assert!(duration("-5s").is_err());
         assert_eq!(duration("720h"), Ok(LONGEST));

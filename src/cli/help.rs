@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
-use clap::Command;
+use clap::{Arg, Command};
 
 use crate::error::Exit;
 use crate::ui::program;
@@ -80,7 +80,16 @@ pub(super) fn dress(command: Command) -> Command {
     let mut command = dress_below(command, "");
     // Flags of the whole program are with its commands from now on.
     command.build();
-    command.mut_subcommand("completion", |it| without_mesh(it).mut_subcommands(without_mesh))
+    let all = |it: &Arg| matches!(it.get_help_heading(), Some(group::MESH | group::TIME));
+    let of_clusters = |it: &Arg| {
+        let names = ["contexts", "istioctl"];
+        it.get_help_heading() == Some(group::TIME) || names.contains(&it.get_id().as_str())
+    };
+    let but_mesh = |it: &Arg| all(it) && !["mesh", "dir"].contains(&it.get_id().as_str());
+    command
+        .mut_subcommand("completion", |it| without(it, all).mut_subcommands(|it| without(it, all)))
+        .mut_subcommand("init", |it| without(it, of_clusters))
+        .mut_subcommand("list", |it| without(it, but_mesh))
 }
 
 fn dress_below(command: Command, words: &str) -> Command {
@@ -98,10 +107,10 @@ fn dress_below(command: Command, words: &str) -> Command {
 }
 
 /// Leaves out of the help what a command takes and does not heed.
-fn without_mesh(command: Command) -> Command {
+fn without(command: Command, idle: impl Fn(&Arg) -> bool) -> Command {
     command.mut_args(|flag| {
-        let idle = matches!(flag.get_help_heading(), Some(group::MESH | group::TIME));
-        flag.hide(idle)
+        let hide = flag.is_hide_set() || idle(&flag);
+        flag.hide(hide)
     })
 }
 

@@ -46,7 +46,17 @@ enum Output {
 
 /// Runs `list`.
 pub(super) fn run(ui: Ui, global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
-    let list = list(global.dir.as_deref(), Timestamp::now())?;
+    let mut list = list(global.dir.as_deref(), Timestamp::now())?;
+    if let Some(id) = &global.mesh {
+        list.meshes.retain(|mesh| mesh.mesh_id == *id);
+        if list.meshes.is_empty() {
+            let root = list.root.display();
+            return Err(Failure::new(format!("there is no mesh `{id}` in {root}")).hint(format!(
+                "list all: `kubectl multimesh list{}`",
+                global.choice().same_files()
+            )));
+        }
+    }
     let text = match args.output {
         Output::Table => ui::meshes::table(&list, false),
         Output::Wide => ui::meshes::table(&list, true),

@@ -105,15 +105,16 @@ pub fn command() -> clap::Command {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(answer) = completion::answer(command, &args) {
-        Ui::new(anstream::ColorChoice::Never, true).data(&answer);
+        Ui::new(anstream::ColorChoice::Never, true, false).data(&answer);
         return Exit::Done;
     }
     let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let ui = Ui::new(cli.global.color(), cli.global.no_input);
-    global::start_log(cli.global.verbose);
+    let log = cli.global.verbose > 0;
+    let ui = Ui::new(cli.global.color(), cli.global.no_input, log);
+    global::start_log(ui, cli.global.verbose);
     match dispatch(ui, &cli) {
         Ok(exit) => exit,
         Err(failure) => {

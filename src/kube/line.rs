@@ -147,12 +147,19 @@ fn way(config: &Config) -> Result<Way, Error> {
     tcp.enforce_http(false);
     // Else a small frame waits until what was sent before it is acknowledged.
     tcp.set_nodelay(true);
+    // It is divided among the addresses of a name: one that is dead hides no other.
+    tcp.set_connect_timeout(config.connect_timeout);
     let Some(proxy) = config.proxy_url.clone() else {
         return Ok(Way::new(tcp.map_response(Stream::Http).map_err(BoxError::from)));
     };
     Ok(match proxy.scheme_str() {
         Some("socks5") => {
-            let socks = SocksV5::new(proxy, tcp);
+            // RFC 1928 names this port.
+            let address = with_port(&proxy, 1080).unwrap_or_else(|| proxy.clone());
+            let mut socks = SocksV5::new(address, tcp);
+            if let Some((name, password)) = user(&proxy) {
+                socks = socks.with_auth(name, password);
+            }
             Way::new(socks.map_response(Stream::Http).map_err(BoxError::from))
         }
         Some("http") => {
@@ -168,11 +175,28 @@ fn way(config: &Config) -> Result<Way, Error> {
     })
 }
 
+/// The address with a port, if it has none.
+fn with_port(address: &Uri, port: u16) -> Option<Uri> {
+    if address.port().is_some() {
+        return None;
+    }
+    let host = address.host()?;
+    format!("{}://{host}:{port}", address.scheme_str()?).parse().ok()
+}
+
+/// The user and password in the address of a proxy.
+fn user(proxy: &Uri) -> Option<(String, String)> {
+    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let [name, password] = [name, password]
+        .map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
+    Some((name, password))
+}
+
 /// A tunnel that shows the user and password of the proxy's address.
 fn authorized<C>(proxy: &Uri, tunnel: Tunnel<C>) -> Tunnel<C> {
-    let authority = proxy.authority().map_or("", http::uri::Authority::as_str);
-    let Some((user, _)) = authority.rsplit_once('@') else { return tunnel };
-    let user: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
+    let Some((name, password)) = user(proxy) else { return tunnel };
+    let user = format!("{name}:{password}");
     let text = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(user));
     match HeaderValue::from_str(&text) {
         Ok(value) => tunnel.with_auth(value),

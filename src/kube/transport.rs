@@ -149,13 +149,16 @@ impl Cluster {
         attempt: impl Fn(Line) -> BoxFuture<'a, Result<T, Fault>> + Send,
     ) -> Result<T, Error> {
         let started = Instant::now();
-        let mut deadline = started + self.deadline();
+        let mut deadline = started + self.deadline().saturating_sub(terms.waited);
         let mut delays = retry::delays();
         let mut attempts = 0;
         let mut renewed = false;
         let mut told = None;
         loop {
+            // A plugin may ask the user: that time does not count.
+            let asked = Instant::now();
             let (line, credential) = self.line().await?;
+            deadline += asked.elapsed();
             let limit = self.limit(&terms, deadline);
             let result = tokio::time::timeout(limit, attempt(line.clone())).await;
             let fault = match result.unwrap_or(Err(Fault::Slow)) {
@@ -170,7 +173,6 @@ impl Cluster {
                 self.mark_answered(&line);
                 if answer.code == 401 && !renewed && credential.is_some() {
                     renewed = true;
-                    // A plugin may ask the user: that time does not count.
                     let asked = Instant::now();
                     self.renew(credential.as_ref()).await?;
                     deadline += asked.elapsed();

@@ -67,12 +67,14 @@ impl Tone {
 }
 
 impl Ui {
-    /// Looks at the terminal. `no_input` is the user's wish not to be asked anything.
-    pub fn new(color: ColorChoice, no_input: bool) -> Self {
+    /// Looks at the terminal. `no_input` is the user's wish not to be asked anything, `log` that of
+    /// seeing a log, whose lines stay where they are.
+    pub fn new(color: ColorChoice, no_input: bool, log: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
         Self {
             color,
-            live: std::io::stderr().is_terminal() && !dumb && std::env::var_os("CI").is_none(),
+            live: std::io::stderr().is_terminal() && !dumb && !ci && !log,
             input: !no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         }
     }

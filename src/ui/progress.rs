@@ -25,10 +25,10 @@ enum View {
 
 /// A line a cluster, which changes in place.
 struct Live {
+    ui: Ui,
     bars: MultiProgress,
     lines: BTreeMap<String, ProgressBar>,
     width: usize,
-    colored: bool,
 }
 
 impl Progress {
@@ -78,7 +78,7 @@ impl Sink for Progress {
 impl Live {
     fn new(ui: Ui) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        Self { bars, lines: BTreeMap::new(), width: 0, colored: ui.colored() }
+        Self { ui, bars, lines: BTreeMap::new(), width: 0 }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -102,33 +102,33 @@ impl Live {
         }
     }
 
-    /// Changes the line of a cluster; `mark` is how it ends.
+    /// Changes the line of a cluster. One that ends (`mark` is how) gets a whole line above the others
+    /// instead, so that nothing of it is cut and a terminal needs no row for it.
     fn show(&mut self, context: &str, text: &str, tone: Tone, mark: Option<&str>) {
-        let Self { bars, lines, width, colored } = self;
-        let line =
-            lines.entry(context.to_owned()).or_insert_with(|| spinner(bars, context, *width));
+        let Self { ui, bars, lines, width } = self;
         let text = one_line(text);
-        let text = if *colored { tone.paint(&text) } else { text };
-        match mark {
-            Some(mark) => {
-                line.set_style(style(mark));
-                line.finish_with_message(text);
-            }
-            None => line.set_message(text),
-        }
+        let Some(mark) = mark else {
+            let line = lines.entry(context.to_owned());
+            let line = line.or_insert_with(|| spinner(bars, context, *width));
+            let text = if ui.colored() { tone.paint(&text) } else { text };
+            return line.set_message(text);
+        };
+        let elapsed = lines.remove(context).map_or_else(Duration::default, |line| {
+            bars.remove(&line);
+            line.elapsed()
+        });
+        let seconds = elapsed.as_secs();
+        let text = tone.paint(&text);
+        bars.suspend(|| ui.line(&format!("{mark} {context:width$}  {seconds:>3}s  {text}")));
     }
 }
 
 fn spinner(bars: &MultiProgress, context: &str, width: usize) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_prefix(format!("{context:width$}"));
-    bar.set_style(style("{spinner}"));
+    let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed:>4}  {wide_msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     // It ticks only as one of the lines: before, it would draw a line of its own.
     let bar = bars.add(bar);
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
-}
-
-fn style(mark: &str) -> ProgressStyle {
-    let template = format!("{mark} {{prefix}}  {{elapsed:>4}}  {{wide_msg}}");
-    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

@@ -8,8 +8,8 @@ use super::{Tone, count, one_line};
 use crate::engine::event::Event;
 use crate::error::beside;
 
-/// When what is missing is told for the first time. From then on each time is twice as late as the
-/// one before, so that an hour of waiting is ten lines.
+/// When what is missing is told again for the first time. From then on each time is twice as late as
+/// the one before, so that an hour of waiting is ten lines.
 const FIRST: Duration = Duration::from_secs(10);
 
 /// What was told of a run. Clusters go through the same steps side by side, so a step is told when the
@@ -40,12 +40,15 @@ impl Story {
                 new.then(|| format!("{stamp} {what}")).into_iter().collect()
             }
             Event::Waiting { context, what } => {
-                self.missing.insert(context.clone(), what.clone());
+                let line = |text: &str| format!("{stamp} {}", Tone::Warning.paint(&one_line(text)));
+                if self.missing.insert(context.clone(), what.clone()).is_none() {
+                    // It may be told only once.
+                    return vec![line(&format!("still waiting: {context}: {what}"))];
+                }
                 if elapsed < *self.next.get_or_insert(FIRST) {
                     return Vec::new();
                 }
                 self.next = Some(elapsed * 2);
-                let line = |text: &str| format!("{stamp} {}", Tone::Warning.paint(&one_line(text)));
                 self.waits().iter().map(|text| line(text)).collect()
             }
             Event::Note { .. } => Vec::new(),
@@ -128,7 +131,13 @@ mod tests {
                 (seconds, waiting(context, what))
             })
         };
-        assert_eq!(told(&mut story, ask(5.0)), "");
+        assert_eq!(
+            told(&mut story, ask(5.0)),
+            "[  5.0s] still waiting: a: istiod\n\
+             [  5.0s] still waiting: b: istiod\n\
+             [  5.0s] still waiting: c: an address"
+        );
+        assert_eq!(told(&mut story, ask(9.0)), "");
         assert_eq!(
             told(&mut story, ask(11.0)),
             "[ 11.0s] still waiting: c: an address\n\

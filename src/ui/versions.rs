@@ -57,7 +57,9 @@ fn remarks(versions: &Versions) -> String {
         if let Some(reason) = &cluster.reason {
             remark(&mut text, &format!("`{}`: {reason}", cluster.context), &cluster.hints);
         }
-        if let Some(message) = skew(cluster, &versions.istioctl) {
+        // An Istio that is too old has no istioctl that would do.
+        let old = cluster.state == Combination::TooOld;
+        if let Some(message) = skew(cluster, &versions.istioctl).filter(|_| !old) {
             let hint = "use the istioctl of that version: `--istioctl <path>`".to_owned();
             // One that is too old is of no use.
             let hints = if cluster.state == Combination::TooOld { vec![] } else { vec![hint] };

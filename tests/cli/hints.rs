@@ -235,7 +235,6 @@ fn documents_name_commands_that_exist() {
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|it| root.join(it)),
     );
     documents.push(root.join("krew/README.md"));
-    let code = Regex::new(r"`((?:kubectl multimesh|kubectl-multimesh) [^`]*)`").unwrap();
     let mut found = 0;
     let code = Regex::new(r"`((?:kubectl multimesh|kubectl-multimesh) [^`]*)`").unwrap();
     for path in documents {

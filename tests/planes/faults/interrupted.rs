@@ -110,8 +110,7 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
 
     // Nothing runs pods here, so this waits until it is ended.
     fronted.thin_out(0);
-    let waits = [fronted.clusters[0].context.as_str(), "waiting for istiod"];
-    let lost = interrupt(start(&fronted, &["apply"]).until(&waits));
+    let lost = interrupt(start(&fronted, &["apply"]).until(&["waiting for istiod"]));
     runs.add("Ctrl-C while istiod starts", lost);
     runs.finish(&fronted, &apply).says("nothing to change in 2 clusters");
 
