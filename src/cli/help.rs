@@ -86,10 +86,13 @@ pub(super) fn dress(command: Command) -> Command {
         it.get_help_heading() == Some(group::TIME) || names.contains(&it.get_id().as_str())
     };
     let but_mesh = |it: &Arg| all(it) && !["mesh", "dir"].contains(&it.get_id().as_str());
-    command
-        .mut_subcommand("completion", |it| without(it, all).mut_subcommands(|it| without(it, all)))
-        .mut_subcommand("init", |it| without(it, of_clusters))
-        .mut_subcommand("list", |it| without(it, but_mesh))
+    // `mut_subcommand` would put the one to the end.
+    command.mut_subcommands(|it| match it.get_name() {
+        "completion" => without(it, all).mut_subcommands(|it| without(it, all)),
+        "init" => without(it, of_clusters),
+        "list" => without(it, but_mesh),
+        _ => it,
+    })
 }
 
 fn dress_below(command: Command, words: &str) -> Command {

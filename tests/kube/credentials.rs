@@ -163,7 +163,7 @@ async fn failures_say_what_the_plugin_said() {
             command.display()
         )
     );
-    assert!(error.hint().unwrap().contains("kubectl --context one auth whoami"));
+    assert!(error.hint().unwrap().contains(" --context one auth whoami"));
 }
 
 #[tokio::test]
