@@ -81,8 +81,9 @@ fn a_full_disk_is_told_and_nothing_is_torn() {
             if next.code != 0 {
                 lost.push(format!("the next apply ended with {}: {}", next.code, next.stderr));
             }
-            for finished in ended.drain(..) {
-                entry.add(Entry::of(1, finished, next.code == 0, Vec::new()));
+            // One that had room enough met no fault.
+            for _ in ended.drain(..).filter(|finished| !finished) {
+                entry.add(Entry::of(1, false, next.code == 0, Vec::new()));
             }
             fronted.run(&["teardown", "--yes"]).expect(0);
             for made in ["certs", "cache"] {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
@@ -128,12 +129,12 @@ fn in_lanes(clusters: usize, lane: impl Fn(&Fronted, &[usize], &Books) + Sync) {
     books.0.into_inner().unwrap().into_values().for_each(Book::close);
 }
 
-/// Makes the mesh directory as it was before the first apply, or, for every second point, with CAs
-/// that are due to be renewed.
+/// Makes the mesh directory as it was before the first apply, or, for half of the points of each kind,
+/// with CAs that are due to be renewed.
 fn forget_certificates(fronted: &Fronted, index: usize) {
     let certs = fronted.mesh("m").join("certs");
     fs::remove_dir_all(&certs).unwrap();
-    if index.is_multiple_of(2) {
+    if (index / 4).is_multiple_of(2) {
         return;
     }
     let store = Store::open(certs);
@@ -284,16 +285,18 @@ fn what_a_killed_run_has_sent_may_land_when_the_next_one_has_looked() {
     metadata.retain(|key, _| matches!(key.as_str(), "name" | "labels" | "annotations"));
     fronted.kubectl(0, &["delete", "clusterrole", name]);
     let (lab, cluster) = (fronted.lab.clone(), fronted.clusters[0].clone());
-    let mut landed = false;
+    let landed = Arc::new(AtomicBool::new(false));
+    let lands = Arc::clone(&landed);
     fronted.proxies[0].observe(move |seen| {
         // It was not in the list, and is looked for now.
-        if !landed && seen.method == "GET" && seen.path.ends_with(&format!("/{name}")) {
-            landed = true;
+        let looked = seen.method == "GET" && seen.path.ends_with(&format!("/{name}"));
+        if looked && !lands.swap(true, Ordering::Relaxed) {
             lab.kubectl(&cluster, &["create", "-f", "-"], Some(&role.to_string())).unwrap();
         }
         None
     });
     fronted.run(APPLY).expect(0);
     fronted.proxies[0].clear();
+    assert!(landed.load(Ordering::Relaxed), "nobody looked for what was on its way");
     fronted.run(APPLY).expect(0).says("nothing to change");
 }
