@@ -21,7 +21,7 @@ pub fn table(list: &MeshList, wide: bool) -> String {
     }
     let mut screen = lay_out(&headings, list.meshes.iter().map(|mesh| row(mesh, wide)));
     if list.meshes.iter().any(|mesh| mesh.state == EntryState::Broken) {
-        screen += &format!("\n{}:\n", Tone::Bad.paint("problems"));
+        screen.extend(["\n", &Tone::Bad.paint("problems"), ":\n"]);
     }
     for mesh in &list.meshes {
         for problem in &mesh.problems {

@@ -41,7 +41,7 @@ pub fn table(versions: &Versions) -> String {
     }
     let remarks = remarks(versions);
     if !remarks.is_empty() {
-        screen += &format!("\n{}:\n{remarks}", Tone::Strong.paint("notes"));
+        screen.extend(["\n", &Tone::Strong.paint("notes"), ":\n", &remarks]);
     }
     screen
 }

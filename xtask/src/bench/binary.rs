@@ -59,19 +59,21 @@ fn completion(tools: &Tools) -> Result<Row, String> {
 /// A kubeconfig as kubectl writes it, with certificates of the usual size.
 fn kubeconfig_of(contexts: usize) -> String {
     let data = "LS0tLS1CRUdJTiBD".repeat(96);
-    let mut parts = [String::new(), String::new(), String::new()];
-    for n in 0..contexts {
-        let (cluster, user) = (format!("cluster-{n}"), format!("user-{n}"));
-        parts[0] += &format!(
-            "- cluster:\n    certificate-authority-data: {data}\n    server: https://{cluster}.example.com:6443\n  name: {cluster}\n"
-        );
-        parts[1] +=
-            &format!("- context:\n    cluster: {cluster}\n    user: {user}\n  name: context-{n}\n");
-        parts[2] += &format!(
-            "- name: {user}\n  user:\n    client-certificate-data: {data}\n    client-key-data: {data}\n"
-        );
-    }
-    let [clusters, contexts, users] = parts;
+    let entries = |entry: &dyn Fn(usize) -> String| (0..contexts).map(entry).collect::<String>();
+    let clusters = entries(&|n| {
+        format!(
+            "- cluster:\n    certificate-authority-data: {data}\n    \
+             server: https://cluster-{n}.example.com:6443\n  name: cluster-{n}\n"
+        )
+    });
+    let users = entries(&|n| {
+        format!(
+            "- name: user-{n}\n  user:\n    client-certificate-data: {data}\n    client-key-data: {data}\n"
+        )
+    });
+    let contexts = entries(&|n| {
+        format!("- context:\n    cluster: cluster-{n}\n    user: user-{n}\n  name: context-{n}\n")
+    });
     format!(
         "apiVersion: v1\nclusters:\n{clusters}contexts:\n{contexts}current-context: context-0\nkind: Config\n\
          preferences: {{}}\nusers:\n{users}"
