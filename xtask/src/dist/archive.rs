@@ -14,7 +14,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// The time of every file, in seconds: the earliest that a zip can tell, 1980-01-01. The time of a
 /// commit would change when the digests of the archives are committed.
-const TIME: u64 = 315_532_800;
+pub(super) const TIME: u64 = 315_532_800;
 
 /// What only the owner may change and everybody may run or read.
 fn mode(path: &str) -> u32 {

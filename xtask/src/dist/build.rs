@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use super::archive;
 use super::command::run;
 use super::targets::Target;
 use super::tools;
@@ -32,7 +33,9 @@ impl Sources {
             .arg(&self.parts)
             .current_dir(&self.root)
             .env("CARGO_ENCODED_RUSTFLAGS", rust)
-            .env("CFLAGS", c);
+            .env("CFLAGS", c)
+            // The linker for Windows writes the time into the binary.
+            .env("SOURCE_DATE_EPOCH", archive::TIME.to_string());
         run(&mut command)?;
         Ok(self.binary(target))
     }
