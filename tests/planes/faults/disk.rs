@@ -92,7 +92,9 @@ fn a_full_disk_is_told_and_nothing_is_torn() {
         }
         entry.lost.extend(lost.into_iter().map(|lost| format!("{free} pages free: {lost}")));
     }
-    assert!(entry.left > 0, "no run had too little room");
+    if entry.finished == entry.injected {
+        entry.lost.push("no run had too little room".into());
+    }
     let mut book = Book::new("apply");
     book.add("full disk", entry);
     book.close();
