@@ -112,7 +112,9 @@ fn run_with(
 fn untold(fronted: &Fronted, case: &Case, run: &Run) -> Vec<String> {
     let context = format!("`{}`", fronted.clusters[1].context);
     let said = format!("{}{}", run.stdout, run.stderr);
-    let all = case.says.iter().copied().chain([context.as_str(), "hint:"]);
+    // What is printed for programs has a list of them.
+    let hint = if run.stdout.starts_with('{') { "\"hints\": [\n" } else { "hint:" };
+    let all = case.says.iter().copied().chain([context.as_str(), hint]);
     let silent = all.filter(|text| !said.contains(text));
     silent.map(|text| format!("{text:?} is not told in:\n{said}")).collect()
 }
