@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http_body_util::{BodyExt as _, Full};
@@ -26,9 +26,13 @@ use crate::lab::Lab;
 type Content = BTreeMap<String, String>;
 
 /// How long a cluster may take to come to rest.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 /// How often it is looked at meanwhile.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// For how long nothing may come or go in a cluster that is new.
+const REST: Duration = Duration::from_secs(1);
+/// The namespaces of every cluster.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 /// How many operations a transaction takes (etcd: `--max-txn-ops`).
 const AT_ONCE: usize = 100;
 
@@ -44,13 +48,44 @@ const FIRST: [&str; 6] = [
     "/daemonsets/",
 ];
 
-/// Keeps what etcd holds of a cluster in a file.
+/// Keeps what etcd holds of a cluster in a file, once controllers have made all that they make in
+/// every cluster.
 pub(super) fn keep(lab: &Lab, cluster: &Cluster, file: &Path) -> Result<()> {
     let prefix = etcd_prefix(cluster.member());
-    let content = on(lab, async move |mut etcd| etcd.content(&prefix).await)?;
+    let context = cluster.context.clone();
+    let content = on(lab, async move |mut etcd| {
+        let end = Instant::now() + LIMIT;
+        let (mut content, mut since) = (etcd.content(&prefix).await?, Instant::now());
+        loop {
+            let missing = missing(&content);
+            if missing.is_none() && since.elapsed() >= REST {
+                return Ok(content);
+            }
+            if Instant::now() > end {
+                let what = missing.unwrap_or_else(|| "it changes".into());
+                return Err(io::Error::other(format!("{context} does not come to rest: {what}")));
+            }
+            tokio::time::sleep(INTERVAL).await;
+            let now = etcd.content(&prefix).await?;
+            if !now.keys().eq(content.keys()) {
+                since = Instant::now();
+            }
+            content = now;
+        }
+    })?;
     let part = file.with_extension("part");
     fs::write(&part, json!(content).to_string()).at("write", &part)?;
     fs::rename(&part, file).at("rename", &part)
+}
+
+/// What a controller has not made yet, if anything.
+fn missing(content: &Content) -> Option<String> {
+    let keys: Vec<String> = content.keys().map(|key| text_of(key)).collect();
+    let wanted = NAMESPACES.iter().flat_map(|namespace| {
+        let account = format!("/serviceaccounts/{namespace}/default");
+        [account, format!("/configmaps/{namespace}/kube-root-ca.crt")]
+    });
+    wanted.into_iter().find(|wanted| !keys.iter().any(|key| key.ends_with(wanted)))
 }
 
 /// Puts back what [`keep`] kept, and waits until nothing else is there.
@@ -60,7 +95,7 @@ pub(super) fn restore(lab: &Lab, cluster: &Cluster, file: &Path) -> Result<()> {
     let prefix = etcd_prefix(cluster.member());
     let context = cluster.context.clone();
     on(lab, async move |mut etcd| {
-        let end = tokio::time::Instant::now() + LIMIT;
+        let end = Instant::now() + LIMIT;
         let mut first = true;
         loop {
             let now = etcd.content(&prefix).await?;
@@ -68,7 +103,7 @@ pub(super) fn restore(lab: &Lab, cluster: &Cluster, file: &Path) -> Result<()> {
             if goes.is_empty() && comes.is_empty() {
                 return Ok(());
             }
-            if tokio::time::Instant::now() > end {
+            if Instant::now() > end {
                 let names: Vec<String> =
                     goes.iter().chain(&comes).map(|key| text_of(key)).collect();
                 let why = format!("{context} does not come to rest: {}", names.join(", "));
