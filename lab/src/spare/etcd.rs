@@ -52,25 +52,25 @@ const FIRST: [&str; 6] = [
 /// every cluster.
 pub(super) fn keep(lab: &Lab, cluster: &Cluster, file: &Path) -> Result<()> {
     let prefix = etcd_prefix(cluster.member());
-    let context = cluster.context.clone();
+    let name = cluster.context.clone();
     let content = on(lab, async move |mut etcd| {
         let end = Instant::now() + LIMIT;
-        let (mut content, mut since) = (etcd.content(&prefix).await?, Instant::now());
+        let (mut found, mut since) = (etcd.content(&prefix).await?, Instant::now());
         loop {
-            let missing = missing(&content);
+            let missing = missing(&found);
             if missing.is_none() && since.elapsed() >= REST {
-                return Ok(content);
+                return Ok(found);
             }
             if Instant::now() > end {
                 let what = missing.unwrap_or_else(|| "it changes".into());
-                return Err(io::Error::other(format!("{context} does not come to rest: {what}")));
+                return Err(io::Error::other(format!("{name} does not come to rest: {what}")));
             }
             tokio::time::sleep(INTERVAL).await;
             let now = etcd.content(&prefix).await?;
-            if !now.keys().eq(content.keys()) {
+            if !now.keys().eq(found.keys()) {
                 since = Instant::now();
             }
-            content = now;
+            found = now;
         }
     })?;
     let part = file.with_extension("part");
