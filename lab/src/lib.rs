@@ -52,7 +52,6 @@ mod process;
 pub mod programs;
 mod requirements;
 #[cfg(feature = "faults")]
-mod spare;
 mod state;
 mod status;
 mod sysctl;
@@ -67,7 +66,6 @@ pub use error::{Error, Result};
 pub use lab::Lab;
 pub use requirements::{Missing, requirements};
 #[cfg(feature = "faults")]
-pub use spare::Claim;
 pub use status::Status;
 pub use up::Options;
 

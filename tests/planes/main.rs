@@ -40,33 +40,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{process, thread};
 
 use live::{Run, User};
-use multimesh_lab::{Claim, Cluster};
+use multimesh_lab::Cluster;
 use serde_json::Value;
 
-/// Control planes of a test's own, as new. Other tests have them afterwards.
+/// Control planes of a test's own, which end with it.
 struct Planes {
     user: User,
+    contexts: Vec<String>,
     clusters: Vec<Cluster>,
-    _claims: Vec<Claim>,
 }
 
 impl Planes {
-    /// Claims that many control planes, described as one mesh `m`.
+    /// Starts that many control planes, described as one mesh `m`.
     fn start(count: usize) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let user = User::new();
-        let claim = || {
-            // Another run may use the same lab.
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            user.lab.claim_control_plane(&format!("plane-{}-{number}", process::id()))
-        };
-        let claims: Vec<Claim> = thread::scope(|scope| {
-            let claims: Vec<_> = (0..count).map(|_| scope.spawn(claim)).collect();
-            let claims = claims.into_iter().map(|claim| claim.join().expect("no panic"));
-            claims.map(|claim| claim.expect("a control plane")).collect()
+        // Another run may use the same lab.
+        let contexts = (0..count)
+            .map(|_| format!("plane-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+            .collect();
+        // From here on whatever has started ends, also if another one does not start.
+        let mut planes = Self { user: User::new(), contexts, clusters: Vec::new() };
+        let lab = &planes.user.lab;
+        let started: Vec<_> = thread::scope(|scope| {
+            let starts: Vec<_> = planes
+                .contexts
+                .iter()
+                .map(|context| scope.spawn(move || lab.add_control_plane(context)))
+                .collect();
+            starts.into_iter().map(|start| start.join().expect("no panic")).collect()
         });
-        let clusters = claims.iter().map(|claim| claim.cluster.clone()).collect();
-        let mut planes = Self { user, clusters, _claims: claims };
+        for cluster in started {
+            planes.clusters.push(cluster.expect("a control plane"));
+        }
         let files: Vec<OsString> =
             planes.clusters.iter().map(|cluster| cluster.kubeconfig().into_os_string()).collect();
         planes.user.set_kubeconfig(files.join(":".as_ref()));
@@ -152,5 +157,20 @@ impl Deref for Planes {
 
     fn deref(&self) -> &User {
         &self.user
+    }
+}
+
+impl Drop for Planes {
+    fn drop(&mut self) {
+        // By name, as one that did not start all the way gave no handle.
+        let clusters = self.user.lab.clusters().unwrap_or_else(|error| {
+            eprintln!("{} are left: {error}", self.contexts.join(", "));
+            Vec::new()
+        });
+        for cluster in clusters.iter().filter(|it| self.contexts.contains(&it.context)) {
+            if let Err(error) = self.user.lab.remove_control_plane(cluster) {
+                eprintln!("{} is left: {error}", cluster.context);
+            }
+        }
     }
 }

@@ -9,6 +9,5 @@ mod line;
 mod proxy;
 mod rule;
 
-pub(crate) use proxy::enter;
 pub use proxy::{FaultProxy, Tally};
 pub use rule::{Fault, Rule, Seen};
