@@ -35,10 +35,17 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     requests_are_answered_from_everywhere(lab, &three);
     check_status(&user, &material);
 
-    let settled: Vec<_> = three.iter().map(|cluster| versions(lab, cluster)).collect();
+    // Of pods the names alone: a kubelet writes their status, and a new one has another name.
+    let versions = |cluster: &Cluster| {
+        let mut versions = versions(lab, cluster);
+        let pods = versions.iter_mut().filter(|(name, _)| name.starts_with("Pod "));
+        pods.for_each(|(_, version)| version.clear());
+        versions
+    };
+    let settled: Vec<_> = three.iter().map(versions).collect();
     user.run(&["apply"]).expect(0).says("nothing to change in 3 clusters");
     for (cluster, settled) in three.iter().zip(&settled) {
-        assert_eq!(&versions(lab, cluster), settled, "{}", cluster.context);
+        assert_eq!(&versions(cluster), settled, "{}", cluster.context);
     }
 
     one_leaves_while_requests_go_on(&user, &three);
