@@ -51,7 +51,6 @@ mod pki;
 mod process;
 pub mod programs;
 mod requirements;
-#[cfg(feature = "faults")]
 mod state;
 mod status;
 mod sysctl;
@@ -65,7 +64,6 @@ pub use echo::{ECHO_URL, Reply};
 pub use error::{Error, Result};
 pub use lab::Lab;
 pub use requirements::{Missing, requirements};
-#[cfg(feature = "faults")]
 pub use status::Status;
 pub use up::Options;
 
