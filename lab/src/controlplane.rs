@@ -18,7 +18,7 @@ use crate::state::Member;
 
 /// The variable that moves the cache of `kubectl` and its like.
 pub(crate) const CACHE: &str = "KUBECACHEDIR";
-pub(crate) const ETCD_PORT: u16 = 12379;
+const ETCD_PORT: u16 = 12379;
 /// Twenty API servers that start at once on a small machine take a while.
 const START: Duration = Duration::from_secs(240);
 const QUICK: Duration = Duration::from_secs(20);
@@ -186,16 +186,11 @@ pub(crate) fn listening(site: &Site<'_>, name: &str, daemon: Process, port: u16)
     })
 }
 
-/// Where etcd has what belongs to a cluster.
-pub(crate) fn etcd_prefix(member: &Member) -> String {
-    format!("/c{}-{}/registry", member.number, member.generation)
-}
-
 fn api_server_flags(member: &Member, folder: &Path) -> Vec<OsString> {
     let pki = folder.join("pki");
     let mut flags: Vec<OsString> = [
         format!("--etcd-servers=http://127.0.0.1:{ETCD_PORT}"),
-        format!("--etcd-prefix={}", etcd_prefix(member)),
+        format!("--etcd-prefix=/c{}-{}/registry", member.number, member.generation),
         // An address that other clusters reach, for remote secrets and for endpoints.
         format!("--bind-address={}", member.api()),
         format!("--advertise-address={}", member.api()),

@@ -12,7 +12,7 @@ use super::identity;
 use super::istioctl;
 use super::local::{Local, Options, Site};
 use super::status::{API_VERSION, ask_again, told};
-use crate::error::Failure;
+use crate::error::{Failure, beside};
 use crate::files;
 use crate::istio::istiod;
 use crate::istio::version::{self, Support, Version};
@@ -286,9 +286,8 @@ fn judge_seen(
 
 impl ClusterVersions {
     fn fail(&mut self, state: Combination, failure: Failure) {
-        let own = format!("`{}`: ", self.context);
-        let message = failure.message.strip_prefix(&own).unwrap_or(&failure.message);
-        (self.state, self.reason) = (state, Some(message.to_owned()));
+        let message = beside(&failure.message, &self.context).to_owned();
+        (self.state, self.reason) = (state, Some(message));
         self.hints = failure.hints;
     }
 }

@@ -165,14 +165,14 @@ impl Lab {
     }
 
     /// The network namespace of the lab.
-    pub(crate) fn network(&self) -> Result<OwnedFd> {
+    fn network(&self) -> Result<OwnedFd> {
         let path = self.site()?.space.network();
         File::open(&path).map(OwnedFd::from).at("open", &path)
     }
 }
 
 /// Moves this thread into a network, where a runtime of this thread alone has its sockets.
-pub(crate) fn enter(network: &OwnedFd) -> io::Result<tokio::runtime::Runtime> {
+fn enter(network: &OwnedFd) -> io::Result<tokio::runtime::Runtime> {
     move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
