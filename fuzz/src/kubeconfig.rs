@@ -17,8 +17,15 @@ pub fn check(data: &[u8]) {
     let alone: Vec<_> = files.iter().map(|file| Kubeconfig::merge([file.clone()])).collect();
     for ((path, content), read) in files.iter().zip(&alone) {
         match read {
-            Ok(kubeconfig) => sound(kubeconfig),
-            Err(error) => refused(error, path, content),
+            Ok(kubeconfig) => {
+                sound(kubeconfig);
+                let names: Vec<_> = kubeconfig.contexts().into_iter().map(|it| it.name).collect();
+                assert_eq!(Kubeconfig::names_in(content), names, "completion says otherwise");
+            }
+            Err(error) => {
+                let _ = Kubeconfig::names_in(content);
+                refused(error, path, content);
+            }
         }
     }
     match (Kubeconfig::merge(files.clone()), Kubeconfig::merge(files.clone())) {

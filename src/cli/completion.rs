@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
-use clap_complete::engine::complete;
+use clap_complete::engine::{CompletionCandidate, complete};
 use clap_complete::env::Shells;
 
 use super::help::{Help, PLAIN_EXITS};
@@ -194,9 +194,18 @@ fn for_kubectl(mut command: clap::Command, words: &[OsString]) -> String {
         line.push(OsString::new());
     }
     let last = line.len() - 1;
+    // All flags have a long form, which the shell puts in the place of the dash.
+    if line[last] == "-" {
+        line[last] = "--".into();
+    }
     let typed = line[last].to_string_lossy().into_owned();
     let dir = std::env::current_dir().ok();
-    let choices = complete(&mut command, line, last, dir.as_deref()).unwrap_or_default();
+    let mut choices = complete(&mut command, line, last, dir.as_deref()).unwrap_or_default();
+    // Flags are offered to who types a dash, or where nothing else may follow.
+    let is_flag = |choice: &CompletionCandidate| choice.get_value().to_string_lossy().starts_with('-');
+    if typed.is_empty() && !choices.iter().all(is_flag) {
+        choices.retain(|choice| !is_flag(choice));
+    }
     // A value may be called like a command.
     let first = words.len() <= 1;
     let mut text = String::new();

@@ -8,7 +8,7 @@ use super::identity;
 use super::local::{Local, Options, Site};
 use super::observe::{Observed, observe};
 use super::policy;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::kube::{self, Cluster, ConnectOptions};
 
 /// What a run is about to do to the clusters.
@@ -178,19 +178,17 @@ pub(super) async fn reach<'a>(
     Ok(Reached { site, seen: seen?, cluster })
 }
 
+/// Of so many clusters it is told why they cannot be worked on; of the others, how many they are.
+const TOLD: usize = 8;
+
 fn nobody(failed: BTreeMap<String, Failure>) -> Failure {
-    let count = failed.len();
-    let mut reasons = failed.into_values();
-    let first = reasons.next().unwrap_or_else(|| Failure::usage("no context is selected"));
-    if count <= 1 {
-        return first;
+    let (count, more) = (failed.len(), failed.len().saturating_sub(TOLD));
+    let failures: Vec<Failure> = failed.into_values().take(TOLD).collect();
+    let head = format!("none of the {count} clusters could be worked on:");
+    let mut failure = policy::join_as(&head, failures)
+        .unwrap_or_else(|| Failure::usage("no context is selected"));
+    if more > 0 {
+        failure.message.push_str(&format!("\n  and {more} more"));
     }
-    Failure {
-        exit: Exit::Failed,
-        message: format!(
-            "none of the {count} clusters could be worked on; the first: {}",
-            first.message
-        ),
-        ..first
-    }
+    failure
 }

@@ -93,13 +93,17 @@ fn resource_name(access: &Access) -> String {
 }
 
 /// Several refusals as one: all of them are told at once.
-pub(super) fn join(mut failures: Vec<Failure>) -> Option<Failure> {
+pub(super) fn join(failures: Vec<Failure>) -> Option<Failure> {
+    join_as("no cluster was written to, because:", failures)
+}
+
+/// Several failures as one below a sentence, each hint once. A single one needs no such sentence.
+pub(super) fn join_as(sentence: &str, mut failures: Vec<Failure>) -> Option<Failure> {
     if failures.len() < 2 {
         return failures.pop();
     }
     let messages: Vec<String> = failures.iter().map(|f| format!("\n  {}", f.message)).collect();
-    let mut joined =
-        Failure::new(format!("no cluster was written to, because:{}", messages.concat()));
+    let mut joined = Failure::new(format!("{sentence}{}", messages.concat()));
     for hint in failures.into_iter().flat_map(|f| f.hints) {
         if !joined.hints.contains(&hint) {
             joined.hints.push(hint);

@@ -116,12 +116,18 @@ impl Sources {
             .into_iter()
             .filter_map(|(path, _)| files::read_bytes(&path).ok().map(Zeroizing::new));
         let mut seen = BTreeSet::new();
-        let names = contents.flat_map(|content| names::names(&content));
+        let names = contents.flat_map(|content| Kubeconfig::names_in(&content));
         names.filter(|name| seen.insert(name.clone())).collect()
     }
 }
 
 impl Kubeconfig {
+    /// The names of the contexts in the content of one file; none where it is not valid. Of a large
+    /// file little more than the contexts is read.
+    pub fn names_in(content: &[u8]) -> Vec<String> {
+        names::names(content)
+    }
+
     /// Loads what kubectl would load: `explicit` (the flag `--kubeconfig`), else the files that
     /// `$KUBECONFIG` lists, else `~/.kube/config`. Without any file the result has no contexts.
     pub fn load(explicit: Option<&Path>) -> Result<Self, Error> {

@@ -40,6 +40,11 @@ fn kubectl_is_told_commands_flags_values_meshes_and_files() {
     assert_eq!(ask(&sandbox, &["version", "-o", ""]).stdout, "table\njson\nyaml\n:4\n");
     assert_eq!(ask(&sandbox, &["list", "--output=n"]).stdout, "--output=name\n:4\n");
     assert_eq!(ask(&sandbox, &["status", "--mesh", ""]).stdout, "shop\n:4\n");
+    assert_eq!(ask(&sandbox, &["init", "--mesh-id", ""]).stdout, ":4\n", "a new one is wanted");
+    // Flags are for who types a dash, or where nothing else may follow.
+    assert!(!commands.contains("--"), "{commands}");
+    assert!(ask(&sandbox, &["-"]).stdout.contains("--help"));
+    assert!(ask(&sandbox, &["apply", ""]).stdout.contains("--yes"));
     sandbox.write("home/here.yaml", "");
     assert_eq!(ask(&sandbox, &["plan", "-f", "her"]).stdout, "here.yaml\n:4\n");
 }

@@ -173,7 +173,10 @@ fn no_cluster_that_can_be_reached() {
     let told: Vec<_> =
         run.told().lines().skip_while(|l| !l.starts_with("error:")).map(str::to_owned).collect();
     assert_snapshot!(told.join("\n"), @r#"
-error: none of the 2 clusters could be worked on; the first: `context-east-1`: the proxy http://127.0.0.1:9 on the way to the API server at https://10.1.0.1:6443 refused the connection
+error: none of the 2 clusters could be worked on:
+  `context-east-1`: the proxy http://127.0.0.1:9 on the way to the API server at https://10.1.0.1:6443 refused the connection
+  `context-west-1`: the proxy http://127.0.0.1:9 on the way to the API server at https://10.2.0.1:6443 refused the connection
 hint: check the proxy; one that the environment names is gone round by `NO_PROXY=10.1.0.1 kubectl --context context-east-1 version`
+hint: check the proxy; one that the environment names is gone round by `NO_PROXY=10.2.0.1 kubectl --context context-west-1 version`
 "#);
 }

@@ -58,6 +58,18 @@ fn the_whole_help_stands_and_fits_eighty_columns() {
 }
 
 #[test]
+fn help_before_a_command_is_the_commands_help() {
+    let sandbox = Sandbox::new();
+    for words in [&[][..], &["apply"], &["completion", "install"]] {
+        let asked = sandbox.run(&[&["help"], words].concat()).expect(0);
+        let flagged = sandbox.run(&[words, &["--help"]].concat()).expect(0);
+        assert_eq!(asked.output(), flagged.output(), "{words:?}");
+    }
+    let run = sandbox.run(&["help", "nonsense"]).expect(64);
+    assert!(run.stderr.contains("unrecognized subcommand 'nonsense'"), "{}", run.stderr);
+}
+
+#[test]
 fn a_wide_terminal_gets_lines_that_can_be_read_and_a_pipe_gets_eighty_columns() {
     let sandbox = Sandbox::new();
     for words in all() {

@@ -31,6 +31,7 @@ mod memory;
 mod printed;
 mod render;
 mod seed;
+mod terminals;
 mod usage;
 mod version;
 mod wrong_cluster;

@@ -66,7 +66,7 @@ note: workdir/base.yaml:10:9: `values.global.mtls.enabled` is dropped: proxies u
 "#);
     let error: Vec<_> =
         run.told().lines().filter(|l| l.starts_with("error:")).map(str::to_owned).collect();
-    assert_snapshot!(error.join("\n"), @"error: none of the 3 clusters could be worked on; the first: `context-east-1`: the proxy http://127.0.0.1:9 on the way to the API server at https://10.1.0.1:6443 refused the connection");
+    assert_snapshot!(error.join("\n"), @"error: none of the 3 clusters could be worked on:");
 
     let after = sandbox.tree();
     for (path, about) in before.iter().filter(|(path, _)| path.is_file()) {

@@ -127,6 +127,22 @@ fn krew_installs_upgrades_and_uninstalls_a_plugin_that_makes_a_mesh() {
     assert!(told.starts_with("apply\tMake the clusters") && told.ends_with(":4\n"), "{told}");
     let told = run(&["__complete", "multimesh", "status", "-o", "w"]).expect(0).stdout;
     assert_eq!(told, "wide\n:4\n");
+    user.describe("named", &user.lab.clusters().unwrap().iter().take(1).collect::<Vec<_>>());
+    let first = user.lab.clusters().unwrap()[0].context.clone();
+    let dir = user.mesh("named").display().to_string();
+    for (words, told) in [
+        (&["status", "--mesh", ""][..], "named\n:4\n".to_owned()),
+        (&["plan", "--contexts", ""], format!("{first}\n:4\n")),
+        (&["plan", "--dir", &dir, "--contexts", "^"], format!("^{first}\n:4\n")),
+        (&["nonsense", "--what", ""], ":4\n".to_owned()),
+    ] {
+        let run = run(&[&["__complete", "multimesh"], words].concat()).expect(0);
+        assert_eq!(run.stdout, told, "{words:?}");
+        // A word of kubectl's own.
+        let silent = |line: &&str| !line.starts_with("Completion ended with directive");
+        assert_eq!(run.stderr.lines().find(silent), None, "{words:?}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
     krew.install("v9.9.9", &krew.archive("v9.9.9", Path::new(BINARY)));
     assert!(run(&["__complete", "multimesh", ""]).stdout.contains("teardown"), "after an upgrade");
     run(&["multimesh", "completion", "uninstall"]).expect(0);

@@ -60,6 +60,11 @@ impl Terminal {
         self.text.push_str("answered\n");
     }
 
+    /// Presses Ctrl-C.
+    pub(crate) fn interrupt(&mut self) {
+        self.keyboard.write_all(b"\x03").unwrap();
+    }
+
     /// Waits for the end; gives everything that was printed, and fails unless that was the code.
     #[track_caller]
     pub(crate) fn expect(mut self, code: i32) -> String {

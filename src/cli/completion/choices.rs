@@ -11,8 +11,11 @@ use crate::engine::state::State;
 use crate::kube::kubeconfig::Sources;
 use crate::topology;
 
-/// The IDs of the meshes on this machine.
+/// The IDs of the meshes on this machine; none for `init`, which wants a new one.
 pub(in crate::cli) fn meshes() -> Vec<CompletionCandidate> {
+    if std::env::args_os().any(|word| word == "init" || word == "prep-mesh") {
+        return Vec::new();
+    }
     let ids = home::root().map(|root| home::meshes(&root)).unwrap_or_default();
     ids.into_iter().map(CompletionCandidate::new).collect()
 }

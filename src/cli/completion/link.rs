@@ -104,6 +104,7 @@ impl Place {
     }
 
     /// Whether the name is of use: what it leads to may be gone.
+    #[cfg(unix)]
     fn works(&self) -> bool {
         self.is_ours() && self.link.is_file()
     }
@@ -114,9 +115,16 @@ impl Place {
         std::fs::copy(&self.program, &self.link).map(|_| ())
     }
 
-    /// Whether what has the name is this very program.
+    /// Whether what has the name is a program of ours, of whatever version: it knows the name.
     #[cfg(not(unix))]
     fn is_ours(&self) -> bool {
+        let (program, name) = (std::fs::read(&self.link).unwrap_or_default(), COMPLETER.as_bytes());
+        program.windows(name.len()).any(|bytes| bytes == name)
+    }
+
+    /// Whether it is this very version.
+    #[cfg(not(unix))]
+    fn works(&self) -> bool {
         match (std::fs::read(&self.link), std::fs::read(&self.program)) {
             (Ok(one), Ok(other)) => one == other,
             _ => false,

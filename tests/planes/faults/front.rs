@@ -129,6 +129,11 @@ impl Fronted {
         self.proxies[index].tally().injected.values().sum()
     }
 
+    /// How many requests changed something in any plane.
+    pub(crate) fn writes(&self) -> usize {
+        self.proxies.iter().map(|proxy| proxy.tally().writes).sum()
+    }
+
     /// What went through all proxies.
     pub(crate) fn tallies(&self) -> Vec<Tally> {
         self.proxies.iter().map(FaultProxy::tally).collect()

@@ -11,7 +11,9 @@ use super::directory::unfinished;
 use super::front::Fronted;
 use super::ledger::{Book, Entry, at_length, points};
 use crate::live::{Run, eventually};
+use crate::locks::{LEASE, take};
 use crate::running::Running;
+use crate::terminal::Terminal;
 
 /// How long a run may take that waits for less.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -121,6 +123,38 @@ fn ctrl_c_ends_a_run_at_once_and_the_next_one_finishes() {
     runs.add("Ctrl-C in a status", lost);
     // Nothing runs here, so the next one ends with 4.
     fronted.run(&["status"]).expect(4);
+
+    fronted.thin_out(0);
+    let lost = interrupt(held(&fronted, &["plan"], 5));
+    fronted.proxies[0].clear();
+    runs.add("Ctrl-C in a plan", lost);
+    runs.finish(&fronted, &["plan"]);
+
+    take(&fronted, 0, 3600);
+    let waits = [&apply[..], &["--wait-lock", "5m"]].concat();
+    let lost = interrupt(start(&fronted, &waits).until(&["who works on this cluster"]));
+    fronted.kubectl(0, &["delete", "lease", LEASE, "-n", "istio-system"]);
+    runs.add("Ctrl-C while another run is waited for", lost);
+    runs.finish(&fronted, &apply);
+
+    fronted.describe(&[0]);
+    let leave = [&apply[..], &["--yes"]].concat();
+    let lost = interrupt(start(&fronted, &leave).until(&["dropping links"]));
+    runs.add("Ctrl-C in a leave", lost);
+    runs.finish(&fronted, &leave);
+    assert!(fronted.is_untouched(1));
+    fronted.describe(&[0, 1]);
+    fronted.apply(&[]).expect(0);
+
+    let mut terminal = Terminal::start(&fronted, &["teardown"]);
+    terminal.is_asked("Tear down mesh m");
+    let asked = Instant::now();
+    terminal.interrupt();
+    terminal.expect(130);
+    let late = asked.elapsed() > PROMPT;
+    let lost = late.then(|| format!("it ended after {:?}", asked.elapsed()));
+    runs.add("Ctrl-C at a question", lost.into_iter().collect());
+    assert_eq!(fronted.links(0).len(), 1, "nobody has said yes");
 
     let lost = interrupt(start(&fronted, &["teardown", "--yes"]).until(&["deleting webhooks"]));
     runs.add("Ctrl-C in a teardown", lost);

@@ -140,9 +140,14 @@ fn incomplete(fronted: &Fronted) -> Vec<String> {
         }
     }
     lost.extend(lost_links(fronted, &[0, 1]));
+    let before = fronted.writes();
     let again = fronted.apply(&[]);
     if again.code != 0 || !again.stderr.contains("nothing to change in 2 clusters") {
         lost.push(format!("there is more to change: {}", again.stderr));
+    }
+    match fronted.writes() - before {
+        0 => {}
+        count => lost.push(format!("an apply with nothing to change wrote {count} times")),
     }
     lost.extend(unfinished(&fronted.mesh("m")));
     lost
@@ -269,14 +274,13 @@ fn a_status_and_a_plan_survive_faults_that_pass_and_tell_of_those_that_stay() {
 fn plan_with(fronted: &Fronted, cases: impl Iterator<Item = Case>) {
     let mut book = Book::new("plan");
     fronted.change();
-    let writes = || fronted.tallies().iter().map(|tally| tally.writes).sum::<usize>();
     let words = ["plan", "-o", "json", "--request-timeout", "4s"];
     let of = |run: &Run, index: usize| {
         let plan: Value = serde_json::from_str(&run.stdout).unwrap_or_default();
         plan["clusters"][index].clone()
     };
     let expected = fronted.run(&words);
-    let before = writes();
+    let before = fronted.writes();
     for mut case in cases {
         case.rule = case.rule.after(0);
         case.says = case.says.strip_prefix(&["cannot "]).unwrap_or(case.says);
@@ -298,8 +302,34 @@ fn plan_with(fronted: &Fronted, cases: impl Iterator<Item = Case>) {
         let lost = told(&case, lost);
         book.add(case.fault, Entry::of(injected, run.code == 0, next.code == 0, lost));
     }
-    assert_eq!(writes(), before, "a plan wrote to a cluster");
+    refused_dry_runs(fronted, &mut book);
+    assert_eq!(fronted.writes(), before, "a plan wrote to a cluster");
     book.close();
+}
+
+/// Plans where the API server of one cluster refuses each change that it is to try.
+fn refused_dry_runs(fronted: &Fronted, book: &mut Book) {
+    let expected = fronted.run(&["plan"]).expect(0).stdout;
+    for (fault, says) in [
+        (Fault::Webhook, &["! refused:", "`hook.example.com` did"][..]),
+        (Fault::Conflict, &["! refused:", "has been modified"]),
+    ] {
+        let case = case(fault, |it| it.method("PATCH").path("dryRun=All"), says);
+        let words = ["plan", "--request-timeout", "4s"];
+        let (injected, run, mut lost) = run_with(fronted, &case, &words, 40 * SECOND);
+        if run.code != 1 {
+            lost.push(format!("it ended with {}: {}", run.code, run.stderr));
+        }
+        for text in says.iter().filter(|text| !run.stdout.contains(**text)) {
+            lost.push(format!("{text:?} is not told in:\n{}", run.stdout));
+        }
+        let next = fronted.run(&["plan"]);
+        if next.code != 0 || next.stdout != expected {
+            lost.push(format!("the next plan is another one: {} {}", next.code, next.stdout));
+        }
+        let lost = told(&case, lost);
+        book.add(case.fault, Entry::of(injected, run.code == 0, next.code == 0, lost));
+    }
 }
 
 /// Applies and tears down with a fault; returns what is left of the mesh after the teardown, or
