@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -121,7 +122,8 @@ pub(super) async fn run(
         None
     };
     progress.finish();
-    Ok(last_screen(ui, &local, &outcome, report.as_ref(), &same_run))
+    let took = progress.elapsed();
+    Ok(last_screen(ui, &local, &outcome, report.as_ref(), took, &same_run))
 }
 
 /// Asks for what needs a yes; gives what becomes of the control planes of clusters that leave.
@@ -178,6 +180,7 @@ fn last_screen(
     local: &Local,
     outcome: &Outcome,
     report: Option<&status::MeshStatus>,
+    took: Duration,
     same_run: &str,
 ) -> Exit {
     let (done, all) = (outcome.done(), outcome.clusters.len());
@@ -187,7 +190,7 @@ fn last_screen(
         }
     }
     let mesh = &local.topology.mesh_id;
-    let seconds = outcome.elapsed.as_secs_f32();
+    let seconds = took.as_secs_f32();
     let what = if outcome.is_unchanged() { "nothing to change in" } else { "applied to" };
     let of = if done == all { String::new() } else { format!(" of {all}") };
     let line = format!("mesh {mesh}: {what} {}{of}, {seconds:.1} s", count(done, "cluster"));

@@ -202,7 +202,8 @@ fn for_kubectl(mut command: clap::Command, words: &[OsString]) -> String {
     let dir = std::env::current_dir().ok();
     let mut choices = complete(&mut command, line, last, dir.as_deref()).unwrap_or_default();
     // Flags are offered to who types a dash, or where nothing else may follow.
-    let is_flag = |choice: &CompletionCandidate| choice.get_value().to_string_lossy().starts_with('-');
+    let is_flag =
+        |choice: &CompletionCandidate| choice.get_value().to_string_lossy().starts_with('-');
     if typed.is_empty() && !choices.iter().all(is_flag) {
         choices.retain(|choice| !is_flag(choice));
     }

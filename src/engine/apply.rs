@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -62,8 +61,6 @@ pub enum Done {
 pub struct Outcome {
     /// What became of each selected context, in the order of the topology, then of those that left.
     pub clusters: Vec<(String, Result<Done, Failure>)>,
-    /// How long it took, from the agreement on.
-    pub elapsed: Duration,
     /// What is on record now.
     pub state: State,
     /// The connections of the run, by context.
@@ -150,7 +147,6 @@ pub async fn carry_out(
     leases: &Leases,
     events: &Events,
 ) -> Result<Outcome, Failure> {
-    let started = Instant::now();
     let Prepared { istio, trust, work, leavers, failed } = prepared;
     trust.save(&local.home.certs())?;
     // On record before the first write: what a run leaves half done must be found again.
@@ -193,7 +189,7 @@ pub async fn carry_out(
         .filter_map(|site| results.remove_entry(site.context()))
         .collect();
     clusters.extend(results);
-    Ok(Outcome { clusters, elapsed: started.elapsed(), state, connections })
+    Ok(Outcome { clusters, state, connections })
 }
 
 /// Strikes a cluster that left off the record, or notes that it was left standing.

@@ -188,7 +188,7 @@ fn nobody(failed: BTreeMap<String, Failure>) -> Failure {
     let mut failure = policy::join_as(&head, failures)
         .unwrap_or_else(|| Failure::usage("no context is selected"));
     if more > 0 {
-        failure.message.push_str(&format!("\n  and {more} more"));
+        failure.message.extend(["\n  and ", &more.to_string(), " more"]);
     }
     failure
 }

@@ -48,6 +48,11 @@ impl Progress {
         }
     }
 
+    /// How long ago the view began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }

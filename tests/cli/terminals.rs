@@ -117,7 +117,8 @@ fn tables_and_help_fit_eighty_columns() {
 fn lines_that_change_hide_and_cut_no_error() {
     let sandbox = user();
     let told = at_terminal(&sandbox, &[("TERM", "xterm-256color")], &["apply"]);
-    let plain = Regex::new("\u{1b}\\[[0-9;?]*[a-zA-Z]").unwrap().replace_all(&told, "").into_owned();
+    let plain =
+        Regex::new("\u{1b}\\[[0-9;?]*[a-zA-Z]").unwrap().replace_all(&told, "").into_owned();
     let lines: Vec<&str> = plain.split(['\n', '\r']).collect();
     for (context, address) in [("context-east-1", "10.1.0.1"), ("context-west-1", "10.2.0.1")] {
         let why = format!(
