@@ -154,10 +154,45 @@ fn script(ui: Ui, shell: &str) -> Result<(), Failure> {
         .completer(shell)
         .map(|it| it.write_registration(ASKED, PROGRAM, PROGRAM, PROGRAM, &mut text));
     match written {
-        Some(Ok(())) => ui.data(&String::from_utf8_lossy(&text)),
+        Some(Ok(())) => ui.data(&amend(shell, &String::from_utf8_lossy(&text))),
         _ => return Err(Failure::new(format!("there is no script for {shell}"))),
     }
     Ok(())
+}
+
+/// The script with what it lacks for some shells.
+fn amend(shell: &str, script: &str) -> String {
+    const FOR_ALL: &str = "-F _clap_complete_kubectl_multimesh ";
+    const FOR_WHOLE: &str = "-F _kubectl_multimesh_whole ";
+    /// A name of a context may have a `:` in it, and a flag a `=`, where bash parts words.
+    const WHOLE: &str = r#"
+_kubectl_multimesh_whole() {
+    local line="${COMP_LINE:0:COMP_POINT}" part="$2" whole=()
+    read -ra whole <<< "$line"
+    if [[ $line == *[[:space:]] ]]; then
+        whole+=("")
+    fi
+    if [[ $part == [:=] ]]; then
+        part=""
+    fi
+    local COMP_WORDS=("${whole[@]}") COMP_CWORD=$((${#whole[@]} - 1))
+    local last="${whole[COMP_CWORD]}"
+    local before="${last%"$part"}"
+    _clap_complete_kubectl_multimesh "$1" "$last" "$3"
+    COMPREPLY=("${COMPREPLY[@]#"$before"}")
+}
+"#;
+    /// As a file of `fpath` it is run for the first time when choices are wanted.
+    const AUTOLOADED: &str = r#"
+if [[ "${funcstack[1]}" == _kubectl-multimesh ]]; then
+    _clap_dynamic_completer_kubectl_multimesh "$@"
+fi
+"#;
+    match shell {
+        "bash" => [WHOLE, &script.replace(FOR_ALL, FOR_WHOLE)].concat(),
+        "zsh" => [script, AUTOLOADED].concat(),
+        _ => script.to_owned(),
+    }
 }
 
 /// The answer to whoever asks for completion instead of running a command: kubectl by the program's

@@ -129,6 +129,7 @@ fn parse(mut args: Vec<OsString>) -> Result<Cli, clap::Error> {
     // As kubectl has it: `help apply` is `apply --help`.
     if args.get(1).is_some_and(|word| word == "help") {
         args.remove(1);
+        args.retain(|word| word != "help");
         args.push("--help".into());
     }
     let matches = command.try_get_matches_from_mut(args)?;

@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::story::Story;
+use super::table::last_columns;
 use super::{Tone, Ui, one_line};
 use crate::engine::event::{Event, Sink};
 use crate::error::beside;
+
+/// Columns that a name takes on a line that changes; what goes on needs the others.
+const NAME: usize = 30;
 
 /// Shows events as they come.
 pub struct Progress {
@@ -129,7 +133,8 @@ impl Live {
 }
 
 fn spinner(bars: &MultiProgress, context: &str, width: usize) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_prefix(format!("{context:width$}"));
+    let (name, width) = (last_columns(context, NAME), width.min(NAME));
+    let bar = ProgressBar::new_spinner().with_prefix(format!("{name:width$}"));
     let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed:>4}  {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     // It ticks only as one of the lines: before, it would draw a line of its own.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::list::flow;
-use super::table::{remark, table as lay_out, width};
+use super::table::{remark, shorten, table as lay_out, width};
 use super::{Tone, count, document};
 use crate::engine::status::{
     ClusterState, ClusterStatus, Finding, Gateway, Level, LinkState, LinkStatus, MeshStatus, Trust,
@@ -118,6 +118,9 @@ fn narrow(headings: &mut Vec<&str>, rows: &mut [Vec<String>], columns: usize) ->
                 row.remove(index);
             }
         }
+    }
+    for heading in ["CLUSTER", "CONTEXT"] {
+        shorten(headings, rows, heading, columns);
     }
     shared
 }

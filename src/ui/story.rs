@@ -41,8 +41,10 @@ impl Story {
             }
             Event::Waiting { context, what } => {
                 let line = |text: &str| format!("{stamp} {}", Tone::Warning.paint(&one_line(text)));
-                if self.missing.insert(context.clone(), what.clone()).is_none() {
-                    // It may be told only once.
+                let known = self.missing.values().any(|it| it == what);
+                let first = self.missing.insert(context.clone(), what.clone()).is_none();
+                if first && !known {
+                    // It may be told only once. Others that wait for the same are named with it later.
                     return vec![line(&format!("still waiting: {context}: {what}"))];
                 }
                 if elapsed < *self.next.get_or_insert(FIRST) {
@@ -134,7 +136,6 @@ mod tests {
         assert_eq!(
             told(&mut story, ask(5.0)),
             "[  5.0s] still waiting: a: istiod\n\
-             [  5.0s] still waiting: b: istiod\n\
              [  5.0s] still waiting: c: an address"
         );
         assert_eq!(told(&mut story, ask(9.0)), "");
@@ -153,6 +154,29 @@ mod tests {
             .map(|second| story.tell(Duration::from_secs(second), &waiting("a", "istiod")).len())
             .sum();
         assert!(lines <= 8, "an hour of waiting: {lines} lines");
+    }
+
+    #[test]
+    fn slow_clusters_are_a_story_of_thirty_lines_too() {
+        let contexts = ["a", "b", "c"];
+        let stages = ["istiod", "a webhook", "a gateway", "an address"];
+        let mut events =
+            vec![(0.0, Event::Started { contexts: contexts.map(String::from).into() })];
+        let mut second = 0_u16;
+        for stage in stages {
+            events.extend(contexts.map(|it| (f32::from(second), step(it, stage))));
+            // Each tells at another moment, and how much is there changes.
+            for _ in 0..60 {
+                second += 1;
+                let missing = format!("{stage}: 0 of 1 ready");
+                events.extend(contexts.map(|it| (f32::from(second), waiting(it, &missing))));
+            }
+        }
+        let end = |it: &str| Event::Finished { context: it.into(), what: "45 created".into() };
+        events.extend(contexts.map(|it| (f32::from(second), end(it))));
+        let told = told(&mut Story::default(), events);
+        // The last screen has eight lines at most.
+        assert!((10..=22).contains(&told.lines().count()), "{told}");
     }
 
     #[test]

@@ -154,21 +154,33 @@ fn shells_get_scripts_that_ask_the_program() {
         let script = sandbox.run(&["completion", shell]).expect(0).stdout;
         assert!(script.contains("MULTIMESH_COMPLETE"), "{shell}: {script}");
     }
-    let script = "set -e; d=$(dirname \"$0\"); PATH=$d:$PATH; ln -s \"$0\" \"$1/kubectl-multimesh\"; \
-        PATH=$1:$PATH; . <(kubectl-multimesh completion bash); \
-        COMP_WORDS=(kubectl-multimesh app); COMP_CWORD=1; \
-        f=$(complete -p kubectl-multimesh | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
-        $f kubectl-multimesh app kubectl-multimesh; echo \"${COMPREPLY[@]}\"";
-    let dir = sandbox.path("bin").display().to_string();
-    let output = std::process::Command::new("bash")
-        .env_clear()
-        .envs(sandbox.environment())
-        .env("PATH", "/usr/bin:/bin")
-        .args(["-c", script, BINARY, &dir])
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(told.trim(), "apply", "{}", String::from_utf8_lossy(&output.stderr));
+    let kubeconfig = Kubeconfig::default().context("arn:aws:eks:east", "https://127.0.0.1:9");
+    let sandbox = Sandbox::with(&kubeconfig);
+    std::os::unix::fs::symlink(BINARY, sandbox.path("bin/kubectl-multimesh")).unwrap();
+    // bash parts words at `:` and `=`.
+    for (line, words, choice) in [
+        ("app", "app", "apply"),
+        ("plan --contexts ar", "plan --contexts ar", "arn:aws:eks:east"),
+        ("plan --contexts arn:aw", "plan --contexts arn : aw", "aws:eks:east"),
+        ("plan --contexts arn:", "plan --contexts arn :", "aws:eks:east"),
+        ("plan --color=al", "plan --color = al", "always"),
+        ("plan -o j", "plan -o j", "json"),
+    ] {
+        let script = format!(
+            "set -e; . <(kubectl-multimesh completion bash); \
+             COMP_LINE='kubectl-multimesh {line}'; COMP_POINT=${{#COMP_LINE}}; \
+             COMP_WORDS=(kubectl-multimesh {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             f=$(complete -p kubectl-multimesh | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+             $f kubectl-multimesh \"${{COMP_WORDS[COMP_CWORD]}}\" x; echo \"${{COMPREPLY[@]}}\""
+        );
+        let path = format!("{}:/usr/bin:/bin", sandbox.path("bin").display());
+        let mut bash = std::process::Command::new("bash");
+        bash.env_clear().envs(sandbox.environment()).env("PATH", path).args(["-c", &script]);
+        let output = bash.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(told.trim(), choice, "{line}: {errors}");
+    }
 }
 
 #[test]

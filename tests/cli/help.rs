@@ -65,6 +65,7 @@ fn help_before_a_command_is_the_commands_help() {
         let flagged = sandbox.run(&[words, &["--help"]].concat()).expect(0);
         assert_eq!(asked.output(), flagged.output(), "{words:?}");
     }
+    assert_eq!(sandbox.run(&["help", "help"]).output(), sandbox.run(&["--help"]).output());
     let run = sandbox.run(&["help", "nonsense"]).expect(64);
     assert!(run.stderr.contains("unrecognized subcommand 'nonsense'"), "{}", run.stderr);
 }

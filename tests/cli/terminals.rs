@@ -10,13 +10,17 @@ use super::sandbox::{BINARY, LIMIT, Sandbox};
 use super::{shop, three_contexts};
 
 /// A line of each kind of output: help, tables, progress, errors, a preview.
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 15] = [
     &["--help"],
     &["apply", "--help"],
     &["init", "--mesh-id", "shop"],
     &["plan"],
     &["apply"],
     &["status"],
+    &["status", "-o", "wide"],
+    &["plan", "-o", "diff"],
+    &["version", "--contexts", "/./"],
+    &["completion", "install", "--in", "."],
     &["teardown", "--dry-run"],
     &["render", "--out", "clusters"],
     &["list"],

@@ -16,9 +16,13 @@ const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
 const NO_RIGHTS: &str = "deployments.apps is forbidden: User \"me\" cannot list resource \"deployments\" in \
                          API group \"apps\" at the cluster scope";
 
+/// The version of these sources.
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
 /// What was told, without the place of the binary.
 fn told(run: &Run) -> String {
-    run.told().replace(BINARY, "[binary]")
+    let told = run.told().replace(BINARY, "[binary]");
+    told.replace(&format!("kubectl-multimesh  {OURS:7}"), "kubectl-multimesh  [ours] ")
 }
 
 /// An API server of that version; `{}` for what no test looks at.
@@ -58,7 +62,7 @@ fn the_plain_form_asks_nobody_and_is_always_an_answer() {
     exit 0
     --- stdout
     PROGRAM            VERSION  STATE    PATH
-    kubectl-multimesh  0.1.0    ok       [binary]
+    kubectl-multimesh  [ours]   ok       [binary]
     istioctl           -        missing  -
 
     notes:
@@ -71,7 +75,7 @@ fn the_plain_form_asks_nobody_and_is_always_an_answer() {
     exit 0
     --- stdout
     PROGRAM            VERSION  STATE    PATH
-    kubectl-multimesh  0.1.0    ok       [binary]
+    kubectl-multimesh  [ours]   ok       [binary]
     istioctl           1.28.3   too old  [dir]/bin/istioctl
 
     notes:
@@ -87,7 +91,7 @@ fn the_plain_form_asks_nobody_and_is_always_an_answer() {
     exit 0
     --- stdout
     PROGRAM            VERSION  STATE  PATH
-    kubectl-multimesh  0.1.0    ok     [binary]
+    kubectl-multimesh  [ours]   ok     [binary]
     istioctl           1.31.1   ok     [dir]/bin/istioctl
     "#);
     let mut after = sandbox.tree();

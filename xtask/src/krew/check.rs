@@ -16,6 +16,8 @@ const WRITE: &str = "`cargo xtask krew manifest`";
 /// What a check found.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// Where each digest comes from, a line a platform.
+    pub(crate) kinds: Vec<String>,
     /// What has to be mended.
     pub(crate) faults: Vec<String>,
     /// What is true, and would be a fault in a release.
@@ -65,7 +67,9 @@ fn check(text: &str, archives: &Archives, source: &str, dated: bool) -> Report {
     }
     report.faults.extend(archives.faults.iter().cloned());
     let made_of = made_of(&text);
-    if manifest::plugin(&digests_of(&text, &plugin), made_of) != text {
+    let digests = digests_of(&text, &plugin);
+    report.kinds = manifest::kinds(&digests);
+    if manifest::plugin(&digests, made_of) != text {
         report.faults.push(format!("{MANIFEST} differs from what {WRITE} writes: was it edited?"));
     }
     if made_of != source {
@@ -160,6 +164,9 @@ mod tests {
     fn a_full_manifest_has_no_note_where_its_archives_are() {
         let report = check(&manifest::plugin(&some(), "s"), &folder_of(some()), "s", true);
         assert!(report.faults.is_empty() && report.notes.is_empty(), "{report:?}");
+        let of = |origin: Origin| move |line: &&String| line.ends_with(origin.comment());
+        assert_eq!(report.kinds.iter().filter(of(Origin::Archive)).count(), 4, "{report:?}");
+        assert_eq!(report.kinds.iter().filter(of(Origin::List)).count(), 2, "{report:?}");
     }
 
     #[test]

@@ -28,6 +28,8 @@ it made when a cluster leaves the mesh.
 ";
 const CAVEATS: &str = "\
 istioctl has to be on the PATH: its version is the version of the mesh.
+`kubectl multimesh completion install` lets kubectl complete its command line;
+`kubectl multimesh completion uninstall` takes that away again.
 ";
 
 /// Where the digest of an archive comes from.
@@ -50,6 +52,17 @@ impl Origin {
 
 /// The digests that are known, by the name of the archive.
 pub(super) type Digests = BTreeMap<String, (String, Origin)>;
+
+/// Where each digest comes from, a line a platform.
+pub(super) fn kinds(digests: &Digests) -> Vec<String> {
+    let kind = |target: &Target| {
+        let told = digests.get(&target.archive());
+        let told = told
+            .map_or("none yet, it waits for the release workflow", |(_, origin)| origin.comment());
+        format!("  digest of {}/{}: {told}", target.os, target.arch)
+    };
+    TARGETS.iter().map(kind).collect()
+}
 
 /// The text of `plugin.yaml`; `source` is the digest of what the archives were made of.
 pub(super) fn plugin(digests: &Digests, source: &str) -> String {

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::dist::targets::TARGETS;
 use crate::dist::{folder, source};
 use crate::say::{fail, root, say};
 
@@ -68,17 +67,17 @@ fn write(list: Option<&PathBuf>) -> Result<(), String> {
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
         say(&format!("written: {name}"));
     }
-    for target in TARGETS {
-        let told = digests.get(&target.archive());
-        let told = told
-            .map_or("none yet, it waits for the release workflow", |(_, origin)| origin.comment());
-        say(&format!("  digest of {}/{}: {told}", target.os, target.arch));
+    for line in manifest::kinds(&digests) {
+        say(&line);
     }
     Ok(())
 }
 
 fn tell(release: bool) -> Result<(), String> {
     let report = tree(release)?;
+    for line in &report.kinds {
+        say(line);
+    }
     for note in &report.notes {
         say(&format!("note: {note}"));
     }
