@@ -222,7 +222,7 @@ fn rows(f: &Figures, chosen: &Chosen) -> Vec<Row> {
         rows.push(row(unread, lists, (&f.idle_written, &f.idle_floor), Some(1.3)));
         let both = "the floor: these lists, then the reads of `status`";
         rows.push(row(what, both, (&f.idle, &f.read_back_floor), Some(1.3)));
-        rows.push(row(what, lists, (&f.idle, &f.idle_floor), None));
+        rows.push(row(what, lists, (&f.idle, &f.idle_floor), Some(1.3)));
     }
     if chosen.has(Group::Status) {
         let row = |with, theirs: &[f64], aim| {
