@@ -242,20 +242,18 @@ fn for_kubectl(mut command: clap::Command, words: &[OsString]) -> String {
     if typed.is_empty() && !choices.iter().all(is_flag) {
         choices.retain(|choice| !is_flag(choice));
     }
-    // A value may be called like a command.
-    let first = words.len() <= 1;
     let mut text = String::new();
     let mut directive = NO_FILES;
     for choice in &choices {
         // A name with a line break in it cannot be told.
         let value = choice.get_value().to_str().filter(|it| !it.contains(['\n', '\r', '\t']));
         let Some(value) = value else { continue };
-        let value = if first { best_name(&command, value, &typed) } else { value };
+        let help = choice.get_help().map(ToString::to_string).unwrap_or_default();
+        let value = best_name(&command, value, &help, &typed);
         if value.ends_with(['/', '=', std::path::MAIN_SEPARATOR]) {
             directive |= NO_SPACE;
         }
         text.push_str(value);
-        let help = choice.get_help().map(ToString::to_string).unwrap_or_default();
         if let Some(first) = help.lines().next() {
             text.extend(["\t", first]);
         }
@@ -264,9 +262,13 @@ fn for_kubectl(mut command: clap::Command, words: &[OsString]) -> String {
     format!("{text}:{directive}")
 }
 
-/// The name of a command where one of its other names is the choice, and both may be meant.
-fn best_name<'a>(command: &'a clap::Command, choice: &'a str, typed: &str) -> &'a str {
-    let other = |it: &&clap::Command| it.get_visible_aliases().any(|alias| alias == choice);
+/// The name of a command where one of its other names is the choice, and both may be meant. A value may
+/// be called like a command, but has other help.
+fn best_name<'a>(command: &'a clap::Command, choice: &'a str, help: &str, typed: &str) -> &'a str {
+    let other = |it: &&clap::Command| {
+        it.get_visible_aliases().any(|alias| alias == choice)
+            && it.get_about().is_some_and(|about| about.to_string() == help)
+    };
     let found = command.get_subcommands().find(other).map(clap::Command::get_name);
     found.filter(|name| name.starts_with(typed)).unwrap_or(choice)
 }

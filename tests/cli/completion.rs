@@ -33,6 +33,8 @@ fn kubectl_is_told_commands_flags_values_meshes_and_files() {
         assert!(commands.lines().any(|it| it.split('\t').next() == Some(name)), "{commands}");
     }
     assert!(!commands.contains("describe"), "{commands}");
+    let later = ask(&sandbox, &["--mesh", "shop", ""]).stdout;
+    assert_eq!(later, commands, "a flag of all commands may come first");
     assert!(ask(&sandbox, &["desc"]).stdout.starts_with("describe\t"));
     assert!(ask(&sandbox, &["app"]).stdout.starts_with("apply\tMake the clusters"));
     assert!(ask(&sandbox, &["apply", "--kee"]).stdout.starts_with("--keep-control-plane\t"));
