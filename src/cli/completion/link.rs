@@ -1,5 +1,6 @@
 //! `completion install`: the second name under which kubectl finds the program.
 
+#[cfg(unix)]
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
