@@ -30,7 +30,7 @@ pub(super) const HELP: Help = Help {
         ("For `kubectl multimesh <TAB>`", "kubectl multimesh completion install"),
         (
             "For `kubectl-multimesh <TAB>` in this bash",
-            "source <(kubectl-multimesh completion bash)",
+            "eval \"$(kubectl-multimesh completion bash)\"",
         ),
     ],
     exits: PLAIN_EXITS,
@@ -62,8 +62,8 @@ pub(super) const UNINSTALL: Help = Help {
 pub(super) const BASH: Help = Help {
     about: "Writes to stdout only.",
     examples: &[
-        ("In this shell", "source <(kubectl-multimesh completion bash)"),
-        ("In each new one", "echo 'source <(kubectl-multimesh completion bash)' >> ~/.bashrc"),
+        ("In this shell", "eval \"$(kubectl-multimesh completion bash)\""),
+        ("In each new one", "echo 'eval \"$(kubectl-multimesh completion bash)\"' >> ~/.bashrc"),
     ],
     exits: PLAIN_EXITS,
 };
@@ -80,27 +80,20 @@ pub(super) const ZSH: Help = Help {
 
 /// The help of `completion fish`.
 pub(super) const FISH: Help = Help {
-    about: "Writes to stdout only.",
-    examples: &[
-        ("In this shell", "kubectl-multimesh completion fish | source"),
-        (
-            "In each new one",
-            "kubectl-multimesh completion fish > ~/.config/fish/conf.d/multimesh.fish",
-        ),
-    ],
+    about: "Writes to stdout only. For each new shell, put the line below into \
+            ~/.config/fish/config.fish.",
+    examples: &[("In this shell", "kubectl-multimesh completion fish | source")],
     exits: PLAIN_EXITS,
 };
 
 /// The help of `completion powershell`.
 pub(super) const POWERSHELL: Help = Help {
-    about: "Writes to stdout only.",
-    examples: &[
-        (
-            "In this shell",
-            "kubectl-multimesh completion powershell | Out-String | Invoke-Expression",
-        ),
-        ("In each new one", "kubectl-multimesh completion powershell >> $PROFILE"),
-    ],
+    about: "Writes to stdout only. For each new shell, put the line below into the file that $PROFILE \
+            names; it may have to be made first.",
+    examples: &[(
+        "In this shell",
+        "kubectl-multimesh completion powershell | Out-String | Invoke-Expression",
+    )],
     exits: PLAIN_EXITS,
 };
 
@@ -167,11 +160,21 @@ fn amend(shell: &str, script: &str) -> String {
     /// A name of a context may have a `:` in it, and a flag a `=`, where bash parts words.
     const WHOLE: &str = r#"
 _kubectl_multimesh_whole() {
-    local line="${COMP_LINE:0:COMP_POINT}" part="$2" whole=()
-    read -ra whole <<< "$line"
-    if [[ $line == *[[:space:]] ]]; then
-        whole+=("")
-    fi
+    local line="${COMP_LINE:0:COMP_POINT}" whole=() part gap i
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        gap="${line%%[![:space:]]*}"
+        line="${line#"$gap"}"
+        part="${COMP_WORDS[i]}"
+        if ((i == COMP_CWORD)); then
+            part="$line"
+        fi
+        line="${line#"$part"}"
+        if ((i > 0)) && [[ -z $gap ]]; then
+            whole[${#whole[@]} - 1]+="$part"
+        else
+            whole+=("$part")
+        fi
+    done
     if [[ $part == [:=] ]]; then
         part=""
     fi

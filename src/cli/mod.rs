@@ -105,7 +105,10 @@ pub fn command() -> clap::Command {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(answer) = completion::answer(command, &args) {
-        Ui::new(anstream::ColorChoice::Never, true, false).data(&answer);
+        // An empty line would be a choice for some shells.
+        if !answer.is_empty() {
+            Ui::new(anstream::ColorChoice::Never, true, false).data(&answer);
+        }
         return Exit::Done;
     }
     let cli = match parse(args) {
@@ -222,7 +225,7 @@ fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
 
 fn interrupted() -> Failure {
     Failure { exit: Exit::Interrupted, ..Failure::new("interrupted") }
-        .hint("nothing is half written: run the same command again to finish")
+        .hint("no file and no object is half written: run the same command again to finish")
 }
 
 /// Prints clap's own message; a wrong command line ends with 64 instead of clap's 2.

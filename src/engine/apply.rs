@@ -155,6 +155,8 @@ pub async fn carry_out(
     state
         .contexts
         .extend(work.iter().map(|one| (one.context().to_owned(), record(&one.reached, &istio))));
+    // What is given up stays on record until nobody can hold a link to it any more.
+    state.contexts.extend(local.given_up.iter().cloned());
     for (context, record) in &mut state.contexts {
         if local.topology.member(context).is_none() && record.left.is_none() {
             record.left = Some(Left::Pending);
@@ -179,9 +181,24 @@ pub async fn carry_out(
     for (context, result) in &left {
         forget(&mut state, context, result.as_ref().ok());
     }
-    state.save(&local.home.state())?;
     results.extend(left);
     results.extend(failed.into_iter().map(|(context, failure)| (context, Err(failure))));
+    let is_done = |site: &Site| results.get(site.context()).is_some_and(Result::is_ok);
+    let missing: Vec<&str> =
+        local.sites.iter().filter(|site| !is_done(site)).map(Site::context).collect();
+    for (context, _) in &local.given_up {
+        if missing.is_empty() {
+            state.contexts.remove(context);
+        } else {
+            let text = format!(
+                "`{context}` stays on record until all members have dropped it: `{}` may hold a link to \
+                 it; apply with `--forget {context}` once more then",
+                missing.join("`, `")
+            );
+            events.emit(Event::Note { text });
+        }
+    }
+    state.save(&local.home.state())?;
     let mut clusters: Vec<(String, Result<Done, Failure>)> = local
         .sites
         .iter()

@@ -78,17 +78,28 @@ impl Home {
 }
 
 /// The folder that holds the meshes of this user: `MULTIMESH_HOME`, or `multimesh` in the user's
-/// configuration folder.
+/// configuration folder (`~/.config`; on Windows `%LOCALAPPDATA%`).
 pub fn root() -> Result<PathBuf, Failure> {
     if let Some(home) = std::env::var_os("MULTIMESH_HOME").filter(|h| !h.is_empty()) {
         return Ok(PathBuf::from(home));
     }
-    dirs::config_dir().map(|dir| dir.join("multimesh")).ok_or_else(|| {
+    config_dir().map(|dir| dir.join("multimesh")).ok_or_else(|| {
         Failure::new(
             "this user has no configuration folder, as neither HOME nor XDG_CONFIG_HOME is set",
         )
         .hint("set MULTIMESH_HOME to a folder for the files of your meshes")
     })
+}
+
+/// Where this user's programs keep what they are told. On macOS that of programs of the command line,
+/// as on Linux; on Windows the one that does not travel with the user, as there are keys in it.
+fn config_dir() -> Option<PathBuf> {
+    if cfg!(target_os = "macos") {
+        let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+        let named = named.filter(|dir| dir.is_absolute());
+        return named.or_else(|| Some(dirs::home_dir()?.join(".config")));
+    }
+    dirs::config_local_dir()
 }
 
 /// Where a mesh with this ID lives, unless a directory was named.

@@ -196,10 +196,16 @@ pub(super) fn check(
     options: &Options,
     reached: &[Reached<'_>],
 ) -> Result<(), Failure> {
-    let mut by_uid: BTreeMap<&str, &Site> = BTreeMap::new();
     let mut failures = Vec::new();
     for one in reached {
-        let Reached { site, seen, .. } = one;
+        failures.extend(check_uid(local, options, one.site, &one.seen.uid).err());
+        failures.extend(check_links(local, options, one, reached).err());
+    }
+    // A context that was moved to another member's cluster is told as that, with both identities: who
+    // takes it for a second name and deletes it would lose the links to what it was.
+    policy::join(failures).map_or(Ok(()), Err)?;
+    let mut by_uid: BTreeMap<&str, &Site> = BTreeMap::new();
+    for Reached { site, seen, .. } in reached {
         if let Some(other) = by_uid.insert(&seen.uid, site) {
             return Err(Failure {
                 excerpt: Some(site.member.place.clone()),
@@ -212,10 +218,8 @@ pub(super) fn check(
             }
             .hint("leave one of the two in the topology"));
         }
-        failures.extend(check_uid(local, options, site, &seen.uid).err());
-        failures.extend(check_links(local, options, one, reached).err());
     }
-    policy::join(failures).map_or(Ok(()), Err)
+    Ok(())
 }
 
 /// The record of the cluster that a context was before, where it is another one now.

@@ -334,11 +334,12 @@ impl ClusterLease<'_> {
         Ok(version(&parent) == version(&seen.parent) && version(&cacerts) == version(&seen.cacerts))
     }
 
-    /// Renews the lease where it is about to end. Nothing if this run has none.
-    pub(super) async fn confirm(&self) -> Result<(), Failure> {
+    /// Renews the lease where it is about to end; gives how long it lasts at least. Nothing if this
+    /// run has none.
+    pub(super) async fn confirm(&self) -> Result<Option<Duration>, Failure> {
         match &*self.slot.state.lock().await {
-            State::Held(grip) => grip.confirm().await.map(|_| ()),
-            State::Open | State::Given | State::Refused(_) => Ok(()),
+            State::Held(grip) => grip.confirm().await.map(Some),
+            State::Open | State::Given | State::Refused(_) => Ok(None),
         }
     }
 

@@ -283,8 +283,9 @@ impl Leaver<'_> {
             if fate == Fate::Keep
                 && let Some(parent) = self.mark()
             {
-                lease.ensure().await?;
-                self.reached.cluster.apply(&parent, Apply::default()).await?;
+                self.reached.cluster.refresh().await?;
+                let cluster = self.reached.cluster.under_lease(lease.ensured().await?);
+                cluster.apply(&parent, Apply::default()).await?;
             }
             return Ok(Departure { links, revoked, cleared: None });
         }
@@ -330,10 +331,8 @@ impl Leaver<'_> {
     }
 
     async fn delete(&self, secrets: &[Value], lease: &ClusterLease<'_>) -> Result<(), Failure> {
-        if self.has_ground() {
-            lease.ensure().await?;
-        }
-        links::delete(&self.reached.cluster, secrets).await?;
+        let lease = Some(lease).filter(|_| self.has_ground());
+        links::delete(&self.reached.cluster, secrets, lease).await?;
         Ok(())
     }
 

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::fleet::{self, REQUESTS};
+use super::lease::ClusterLease;
 use super::local::Site;
 use super::observe::Observed;
 use crate::error::Failure;
 use crate::istio::remote_secret::{self, Credential};
-use crate::kube::{Cluster, Error, Propagation, ResourceId};
+use crate::kube::{Cluster, Propagation, ResourceId};
 use crate::plan::change::{Verb, change};
 use crate::plan::object::{self, Key};
 
@@ -232,11 +233,27 @@ pub(super) fn remote_secret_for(credential: &Credential, namespace: &str) -> Val
 }
 
 /// Deletes Secrets, each as the very one that was seen; says how many.
-pub(super) async fn delete(cluster: &Cluster, secrets: &[Value]) -> Result<usize, Error> {
+///
+/// Each deletion makes sure of the `lease` before; none is where there is no namespace for it.
+pub(super) async fn delete(
+    cluster: &Cluster,
+    secrets: &[Value],
+    lease: Option<&ClusterLease<'_>>,
+) -> Result<usize, Failure> {
     let deletes = secrets.iter().filter_map(|secret| {
         let uid = secret["metadata"]["uid"].as_str()?;
         let id = ResourceId::of(secret)?;
-        Some(async move { cluster.delete(&id, Some(uid), Propagation::Background).await })
+        Some(async move {
+            let cluster = match lease {
+                Some(lease) => {
+                    cluster.refresh().await?;
+                    cluster.under_lease(lease.ensured().await?)
+                }
+                None => cluster.clone(),
+            };
+            let deleted = cluster.delete(&id, Some(uid), Propagation::Background).await;
+            deleted.map_err(Failure::from)
+        })
     });
     Ok(fleet::try_all(REQUESTS, deletes).await?.len())
 }

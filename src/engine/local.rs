@@ -126,8 +126,8 @@ pub struct Local {
     /// What was applied and is in the topology no more, as far as the kubeconfig has it; empty
     /// where `sites` has it.
     pub leavers: Vec<Site>,
-    /// The names of the clusters that this run gives up.
-    pub given_up: Vec<String>,
+    /// The contexts that this run gives up, with what was on record of them.
+    pub given_up: Vec<(String, Record)>,
     /// The user's kubeconfig.
     pub kubeconfig: Kubeconfig,
     /// What was applied before.
@@ -265,7 +265,7 @@ impl Local {
                 ))
                 .hint("leave out `--forget`: there is nothing to give up"));
             };
-            self.given_up.push(record.cluster);
+            self.given_up.push((context.clone(), record));
             self.leavers.retain(|leaver| leaver.context() != context);
         }
         Ok(())
@@ -305,7 +305,7 @@ impl Local {
         }
         let recorded = self.state.contexts.values().map(|record| record.cluster.as_str());
         let members = self.sites.iter().map(|other| other.cluster.as_ref());
-        let given_up = self.given_up.iter().map(String::as_str);
+        let given_up = self.given_up.iter().map(|(_, record)| record.cluster.as_str());
         linked.known = recorded.chain(members).chain(given_up).collect();
         linked
     }

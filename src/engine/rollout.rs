@@ -196,7 +196,6 @@ impl Rollout<'_> {
         }
         self.step(what);
         for stage in prunes.chunk_by(|a, b| a.target.stage == b.target.stage) {
-            self.lease.ensure().await?;
             let deletes = stage.iter().map(|prune| async {
                 let result = self.delete(prune).await?;
                 let context = self.site.context();
@@ -219,7 +218,9 @@ impl Rollout<'_> {
         let set_id = set_id(self.site.namespace());
         let mut object = prune.object.clone();
         for _ in 0..TRIES {
-            match self.cluster.delete_unchanged(&object).await? {
+            self.cluster.refresh().await?;
+            let cluster = self.cluster.under_lease(self.lease.ensured().await?);
+            match cluster.delete_unchanged(&object).await? {
                 Deletion::Replaced => {}
                 result => return Ok(result),
             }
@@ -374,10 +375,11 @@ impl Rollout<'_> {
         let limit = WRITE_LIMIT.min(self.manner.timeout);
         let started = Instant::now();
         loop {
+            self.cluster.refresh().await?;
             let lasts = if leased { self.lease.ensured().await? } else { limit };
             let left = limit.saturating_sub(started.elapsed());
             let asked = Instant::now();
-            let cluster = self.cluster.with_deadline(lasts.min(left));
+            let cluster = self.cluster.with_deadline(lasts.min(left)).under_lease(lasts);
             let Err(error) = cluster.apply(&change.object, apply).await else { break };
             if matches!(error, kube::Error::UnknownKind { .. })
                 && started.elapsed() < KIND_LIMIT.min(limit)

@@ -24,6 +24,8 @@ use super::transport::Ask;
 pub struct Cluster {
     inner: Arc<Inner>,
     deadline: Duration,
+    /// Whether the deadline holds for credential plugins as well.
+    under_lease: bool,
 }
 
 struct Inner {
@@ -78,6 +80,7 @@ impl Cluster {
         let deadline = recipe.options.deadline.max(recipe.options.request_timeout);
         Self {
             deadline,
+            under_lease: false,
             inner: Arc::new(Inner {
                 recipe,
                 live: RwLock::new(Live { line, credential }),
@@ -129,7 +132,19 @@ impl Cluster {
     /// The same cluster with another deadline for each call, all its attempts included.
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
-        Self { inner: Arc::clone(&self.inner), deadline }
+        Self { inner: Arc::clone(&self.inner), deadline, under_lease: self.under_lease }
+    }
+
+    /// The same cluster, whose calls are over when a lease is that lasts so long, even where a
+    /// credential plugin takes its time: nothing is sent after that.
+    #[must_use]
+    pub fn under_lease(&self, lasts: Duration) -> Self {
+        Self { under_lease: true, ..self.within(lasts) }
+    }
+
+    /// Gets another credential where the present one has expired, which may take a plugin its time.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.line().await.map(|_| ())
     }
 
     /// The same cluster, whose calls take no longer than this.
@@ -240,6 +255,10 @@ impl Cluster {
 
     pub(super) fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    pub(super) fn is_under_lease(&self) -> bool {
+        self.under_lease
     }
 
     pub(super) fn has_answered(&self) -> bool {

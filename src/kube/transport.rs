@@ -155,10 +155,14 @@ impl Cluster {
         let mut renewed = false;
         let mut told = None;
         loop {
-            // A plugin may ask the user: that time does not count.
+            // A plugin may ask the user: that time does not count, but to a lease.
             let asked = Instant::now();
             let (line, credential) = self.line().await?;
-            deadline += asked.elapsed();
+            if !self.is_under_lease() {
+                deadline += asked.elapsed();
+            } else if Instant::now() >= deadline {
+                return Err(self.error(terms, Fault::Slow, started.elapsed()));
+            }
             let limit = self.limit(&terms, deadline);
             let result = tokio::time::timeout(limit, attempt(line.clone())).await;
             let fault = match result.unwrap_or(Err(Fault::Slow)) {
@@ -175,7 +179,9 @@ impl Cluster {
                     renewed = true;
                     let asked = Instant::now();
                     self.renew(credential.as_ref()).await?;
-                    deadline += asked.elapsed();
+                    if !self.is_under_lease() {
+                        deadline += asked.elapsed();
+                    }
                     continue;
                 }
             }

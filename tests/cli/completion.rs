@@ -167,9 +167,11 @@ fn shells_get_scripts_that_ask_the_program() {
         ("plan --contexts arn:", "plan --contexts arn :", "aws:eks:east"),
         ("plan --color=al", "plan --color = al", "always"),
         ("plan -o j", "plan -o j", "json"),
+        (r"--dir a\ b plan --contexts ar", r"--dir 'a\ b' plan --contexts ar", "arn:aws:eks:east"),
+        ("init --mesh-id ", "init --mesh-id ''", ""),
     ] {
         let script = format!(
-            "set -e; . <(kubectl-multimesh completion bash); \
+            "set -e; eval \"$(kubectl-multimesh completion bash)\"; \
              COMP_LINE='kubectl-multimesh {line}'; COMP_POINT=${{#COMP_LINE}}; \
              COMP_WORDS=(kubectl-multimesh {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
              f=$(complete -p kubectl-multimesh | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \

@@ -165,18 +165,24 @@ exit 1
 error: cannot read `[dir]/home/file/shop/topology.yaml`: a part of the path is not a directory
 hint: look at what is there: `ls -la [dir]/home/file`
 "#);
+    let run = refused(&sandbox, &["init", "--mesh-id", "shop", "--dir", "file"]).expect(1);
+    assert_snapshot!(run.told(), @r#"
+exit 1
+error: cannot read `file/topology.yaml`: a part of the path is not a directory
+hint: look at what is there: `ls -la file`
+"#);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_folder_that_cannot_be_made() {
+    let sandbox = Sandbox::with(&three_contexts());
     let mut command = sandbox.command(&["init", "--mesh-id", "shop"]);
     command.env("MULTIMESH_HOME", "/proc/none");
     assert_snapshot!(sandbox.end(command).expect(1).told(), @r#"
 exit 1
 error: cannot write `/proc/none/shop`: no such file or directory
 hint: keep the mesh's files elsewhere: `MULTIMESH_HOME=<folder>`, or `--dir <folder>`
-"#);
-    let run = refused(&sandbox, &["init", "--mesh-id", "shop", "--dir", "file"]).expect(1);
-    assert_snapshot!(run.told(), @r#"
-exit 1
-error: cannot read `file/topology.yaml`: a part of the path is not a directory
-hint: look at what is there: `ls -la file`
 "#);
 }
 

@@ -89,7 +89,7 @@ fn ends_at_once(signal: &str) {
     let last: Vec<_> = run.stderr.lines().skip_while(|line| !line.starts_with("error:")).collect();
     let told = [
         "error: interrupted",
-        "hint: nothing is half written: run the same command again to finish",
+        "hint: no file and no object is half written: run the same command again to finish",
     ];
     assert_eq!(last, told, "{signal}");
     let cache = sandbox.mesh("shop").join("cache");

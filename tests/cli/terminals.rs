@@ -112,8 +112,9 @@ fn tables_and_help_fit_eighty_columns() {
     let sandbox = user();
     for command in [&["--help"][..], &["apply", "--help"], &["plan", "--help"], &["version"]] {
         let told = at_terminal(&sandbox, &[("TERM", "dumb")], command);
-        // Where the binary stands is the user's own, and told whole.
-        let told = told.replace(BINARY, "/usr/local/bin/kubectl-multimesh");
+        // Where programs stand is the user's own, and told whole.
+        let bin = sandbox.path("bin").display().to_string();
+        let told = told.replace(BINARY, "/usr/local/bin/kubectl-multimesh").replace(&bin, "/bin");
         let wide = told.lines().find(|line| line.chars().count() > 80);
         assert_eq!(wide, None, "{command:?}");
     }

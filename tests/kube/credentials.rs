@@ -140,6 +140,23 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
 }
 
 #[tokio::test]
+async fn a_plugin_that_takes_its_time_lets_no_call_outlast_its_lease() {
+    let server = ApiServer::start().await;
+    server.accept_tokens(&["token-2"]);
+    let plugin = Plugin::new(
+        r#"if [ "$N" = 1 ]; then END=2020-01-01T00:00:00Z; else END=2090-01-01T00:00:00Z; sleep 1; fi
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"token-'$N'","expirationTimestamp":"'$END'"}}'"#,
+    );
+    let cluster = plugin.connect(&server.url()).await.unwrap();
+    let bound = cluster.under_lease(Duration::from_millis(300));
+    patiently(bound.version()).await.unwrap_err();
+    assert!(server.received().is_empty(), "it was sent when the lease may have ended");
+    // The credential is there now; other calls do not count the time of a plugin.
+    patiently(bound.version()).await.unwrap();
+    assert_eq!(plugin.runs(), 2);
+}
+
+#[tokio::test]
 async fn answers_in_yaml_are_taken() {
     let server = ApiServer::start().await;
     server.accept_tokens(&["yaml"]);

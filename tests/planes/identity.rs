@@ -115,6 +115,29 @@ fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
 }
 
 #[test]
+fn a_context_that_leads_to_another_member_now_is_told_as_that() {
+    let mut planes = Planes::start(2);
+    planes.apply(&[]).expect(0);
+    // As with one CA, or one proxy, before all clusters.
+    let state = planes.mesh("m").join("state.yaml");
+    let pinned = std::fs::read_to_string(&state).unwrap();
+    let lines = pinned.lines().filter(|l| !l.trim_start().starts_with("ca:") && !l.contains("- "));
+    std::fs::write(&state, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let (first, then, now) = (planes.clusters[0].context.clone(), uid(&planes, 0), uid(&planes, 1));
+    lead_to(&mut planes, 1);
+    let list = [planes.home().join("moved"), planes.clusters[1].kubeconfig()];
+    planes.user.set_kubeconfig(std::env::join_paths(list).unwrap());
+    let run = planes.apply(&["--yes"]).expect(1);
+    let told = format!("`{first}` is not the cluster that it was");
+    let run = run.says(&told).says(&then).says(&now);
+    assert!(!run.stderr.contains("leave one of the two"), "{}", run.stderr);
+    // Who accepts it has one cluster under two names.
+    let accept = format!("{first}={now}");
+    planes.apply(&["--accept-identity", &accept]).expect(1).says("are the same cluster");
+    assert_eq!(planes.links(1).len(), 1);
+}
+
+#[test]
 fn a_link_is_not_led_to_a_cluster_that_nobody_knows() {
     let planes = Planes::start(2);
     planes.apply(&[]).expect(0);

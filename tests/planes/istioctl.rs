@@ -7,7 +7,7 @@ use crate::Planes;
 #[test]
 fn an_operator_that_istioctl_rejects_is_told_in_its_words() {
     let planes = Planes::start(1);
-    let base = multimesh_lab::MESH_BASE.replace("profile: minimal", "profile: minimall");
+    let base = crate::base().replace("profile: minimal", "profile: minimall");
     planes.write("m", "base.yaml", &base);
     planes
         .apply(&[])

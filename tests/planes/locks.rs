@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use multimesh_lab::MESH_BASE;
 use serde_json::{Value, json};
 
 use crate::Planes;
@@ -87,7 +86,7 @@ fn colleague(planes: &Planes) -> User {
     for file in ["topology.yaml", "base.yaml"] {
         user.write("m", file, &fs::read_to_string(planes.mesh("m").join(file)).unwrap());
     }
-    assert_eq!(fs::read_to_string(user.mesh("m").join("base.yaml")).unwrap(), MESH_BASE);
+    assert_eq!(fs::read_to_string(user.mesh("m").join("base.yaml")).unwrap(), crate::base());
     copy(&planes.mesh("m").join("certs"), &user.mesh("m").join("certs"));
     user
 }

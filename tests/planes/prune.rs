@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::Planes;
 use crate::live::versions;
 use crate::plan::{applied, changes};
 use crate::running::Running;
 use crate::terminal::Terminal;
+use crate::{Planes, base};
 
 const SYSTEM: [&str; 2] = ["-n", "istio-system"];
 
@@ -118,10 +118,8 @@ fn what_is_not_wanted_any_more_goes_after_a_yes() {
 #[test]
 fn a_kind_that_only_the_record_knows_is_found_after_a_kill() {
     let planes = Planes::start(1);
-    let policy = multimesh_lab::MESH_BASE.replace(
-        "  values:\n    global:\n",
-        "  values:\n    global:\n      networkPolicy: {enabled: true}\n",
-    );
+    let policy =
+        base().replace("    global:\n", "    global:\n      networkPolicy: {enabled: true}\n");
     planes.write("m", "base.yaml", &policy);
     planes.apply(&[]).expect(0);
     let policies = || planes.kubectl(0, &["get", "networkpolicies", "-A", "-o", "name"]);
@@ -135,7 +133,7 @@ fn a_kind_that_only_the_record_knows_is_found_after_a_kill() {
     };
     assert!(policies().contains("istiod") && kinds().contains("NetworkPolicy.networking.k8s.io"));
 
-    let base = multimesh_lab::MESH_BASE.replace("/dev/stdout", "/dev/stderr");
+    let base = base().replace("/dev/stdout", "/dev/stderr");
     planes.write("m", "base.yaml", &base);
     let run = planes.command(&["apply", "--wait=false", "--yes"]);
     drop(Running::start(run).until(&["writing accounts"]));

@@ -137,7 +137,7 @@ fn what_kubectl_applies_is_what_an_apply_would_make() {
     planes.apply(&[]).expect(0).says("nothing to change in 2 clusters");
 
     // An apply that would change what git feeds is told who manages it.
-    let base = multimesh_lab::MESH_BASE;
+    let base = &crate::base();
     planes.write("m", "base.yaml", &base.replace("/dev/stdout", "/dev/stderr"));
     planes.apply(&[]).expect(1).says("kubectl").says("--force-conflicts");
     planes.write("m", "base.yaml", base);

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::BufReader;
+use std::num::NonZero;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -17,7 +18,9 @@ use crate::scratch::Scratch;
 /// The lab of the tests, beside the user's own.
 const LAB: &str = "test";
 /// The test targets that need a lab.
-const LAB_TARGETS: [&str; 2] = ["planes", "mesh"];
+const LAB_TARGETS: [&str; 2] = [PLANES, "mesh"];
+/// Those that run on control planes without nodes.
+const PLANES: &str = "planes";
 
 /// Run all checks and tests
 #[derive(Args)]
@@ -245,6 +248,11 @@ fn tier(
     command.args(["test", "--no-fail-fast"]).args(arguments).args(filter);
     if let Some(lab) = lab {
         command.env("MULTIMESH_TEST_LAB", lab.name());
+    }
+    // Its tests wait for API servers, and time limits more than they compute.
+    if name == PLANES && std::env::var_os("RUST_TEST_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        command.env("RUST_TEST_THREADS", (cores + cores.div_ceil(2)).to_string());
     }
     let mut child = match interrupt::spawn(command.stdout(Stdio::piped())) {
         Ok(child) => child,

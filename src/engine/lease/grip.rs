@@ -18,7 +18,7 @@ use crate::plan::object::annotation;
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long one renewal, and giving the lease back, may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How much longer a lease has to last for a write to begin: no call takes longer by itself.
+/// How much longer a lease has to last for a write to begin.
 const ENOUGH: Duration = Duration::from_secs(30);
 /// How long a renewal may take that a write waits for.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -112,8 +112,9 @@ fn same_clusters(clusters: &[ClusterStatus]) -> Vec<Finding> {
     let finding = several.map(|(uid, contexts)| {
         let names = quoted(&contexts);
         let text = format!("{names} are the same cluster (kube-system has the UID {uid})");
-        Finding::new(Level::Problem, Check::Identity, None, text)
-            .hint("leave one of them in the topology")
+        Finding::new(Level::Problem, Check::Identity, None, text).hint(
+            "point one to its own cluster in your kubeconfig, or leave one of them in the topology",
+        )
     });
     finding.collect()
 }

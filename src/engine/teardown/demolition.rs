@@ -188,10 +188,14 @@ impl Demolition<'_> {
     }
 
     async fn delete(&self, target: &Target) -> Result<Deletion, Failure> {
-        self.lease.confirm().await?;
+        self.cluster.refresh().await?;
+        let cluster = match self.lease.confirm().await? {
+            Some(lasts) => self.cluster.under_lease(lasts),
+            None => self.cluster.clone(),
+        };
         let has_pods = target.key.group == "apps";
         let propagation = if has_pods { Propagation::Foreground } else { Propagation::Background };
-        let result = self.cluster.delete(&target.into(), Some(&target.uid), propagation).await?;
+        let result = cluster.delete(&target.into(), Some(&target.uid), propagation).await?;
         tracing::info!(context = self.cluster.context(), object = %target.key, ?result, "deleted");
         Ok(result)
     }

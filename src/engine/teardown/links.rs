@@ -129,10 +129,6 @@ impl Peer<'_> {
         let (context, what) = (self.context().to_owned(), "removing its links".to_owned());
         events.emit(Event::Step { context, what });
         let lease = self.lease(leases);
-        let work = async {
-            lease.ensure().await?;
-            Ok(links::delete(&self.cluster, &self.secrets).await?)
-        };
-        lease.during(work).await
+        lease.during(links::delete(&self.cluster, &self.secrets, Some(&lease))).await
     }
 }

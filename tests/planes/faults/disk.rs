@@ -54,7 +54,7 @@ fn a_full_disk_is_told_and_nothing_is_torn() {
     let dir = fronted.mesh("m");
     let small = Small::mount(&dir);
     fronted.describe(&[0]);
-    fronted.write("m", "base.yaml", multimesh_lab::MESH_BASE);
+    fronted.write("m", "base.yaml", &crate::base());
     let mut entry = Entry::default();
     // Root, intermediate and record take a page a file, and directories none.
     let rooms: Vec<usize> = if at_length() { (0..12).collect() } else { vec![0, 2, 5] };

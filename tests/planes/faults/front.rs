@@ -3,11 +3,10 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use multimesh_lab::MESH_BASE;
 use multimesh_lab::faults::{FaultProxy, Tally};
 use serde_json::Value;
 
-use crate::Planes;
+use crate::{Planes, base};
 
 /// The planes of a test, each behind a proxy: what the tool asks goes through it, what clusters
 /// ask each other and what the test looks at does not.
@@ -105,10 +104,11 @@ impl Fronted {
     /// Writes another base, so that there is something to change in every plane.
     pub(crate) fn change(&self) {
         let count = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
-        let base = MESH_BASE
-            .replace("accessLogFile: /dev/stdout", &format!("accessLogFile: /dev/stdout{count}"));
-        assert_ne!(base, MESH_BASE);
-        self.write("m", "base.yaml", &base);
+        let base = base();
+        let other = format!("accessLogFile: /dev/stdout{count}");
+        let other = base.replace("accessLogFile: /dev/stdout", &other);
+        assert_ne!(base, other);
+        self.write("m", "base.yaml", &other);
     }
 
     /// Whether a plane has the base that was written last.
