@@ -177,7 +177,7 @@ rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list]}]
     let everybody = std::env::join_paths(everybody).unwrap();
     planes.user.set_kubeconfig(reader);
     let plan = planes.plan(&[], 0);
-    assert!(changes(&plan, 0)["create"].len() > 30, "{plan:#}");
+    assert!(changes(&plan, 0)["create"].len() > 20, "{plan:#}");
     planes.apply(&[]).expect(1).says("may not");
     assert!(planes.is_untouched(0));
     planes.user.set_kubeconfig(everybody);
