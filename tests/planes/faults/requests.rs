@@ -203,6 +203,16 @@ fn an_apply_survives_faults_that_pass_and_tells_of_those_that_stay() {
     assert!(lost.is_empty(), "in the end:\n{}", lost.join("\n"));
 }
 
+/// The fault from the first question on, before which a server has said nothing.
+fn from_the_first(mut case: Case) -> Case {
+    case.rule = case.rule.after(0);
+    case.says = match case.fault {
+        "reset" | "cut" => &["closes the connection without an answer"],
+        _ => case.says.strip_prefix(&["cannot "]).unwrap_or(case.says),
+    };
+    case
+}
+
 /// What status prints as JSON, without times.
 fn status(run: &Run) -> Value {
     let json: Result<Value, _> = serde_json::from_str(&run.stdout);
@@ -236,9 +246,7 @@ fn a_status_and_a_plan_survive_faults_that_pass_and_tell_of_those_that_stay() {
         }
         book.add(case.fault, Entry::of(injected, finished, false, told(&case, lost)));
     }
-    for mut case in reads(staying()) {
-        case.rule = case.rule.after(0);
-        case.says = case.says.strip_prefix(&["cannot "]).unwrap_or(case.says);
+    for case in reads(staying()).map(from_the_first) {
         let (injected, run, mut lost) = run_with(&fronted, &case, &words, limit);
         // No istiod runs here, so that this is the end without a fault too.
         if run.code != 4 {
@@ -281,9 +289,7 @@ fn plan_with(fronted: &Fronted, cases: impl Iterator<Item = Case>) {
     };
     let expected = fronted.run(&words);
     let before = fronted.writes();
-    for mut case in cases {
-        case.rule = case.rule.after(0);
-        case.says = case.says.strip_prefix(&["cannot "]).unwrap_or(case.says);
+    for case in cases.map(from_the_first) {
         let (injected, run, mut lost) = run_with(fronted, &case, &words, 40 * SECOND);
         if run.code != 3 {
             lost.push(format!("it ended with {}: {}", run.code, run.stderr));
