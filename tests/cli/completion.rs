@@ -188,6 +188,15 @@ fn shells_get_scripts_that_ask_the_program() {
 }
 
 #[test]
+fn no_choice_is_no_line() {
+    let sandbox = Sandbox::with(&three_contexts());
+    let mut command = Command::new(BINARY);
+    command.env_clear().envs(sandbox.environment()).env("MULTIMESH_COMPLETE", "fish");
+    command.args(["--", "kubectl-multimesh", "init", "--mesh-id", ""]).timeout(LIMIT);
+    assert_eq!(sandbox.end(command).expect(0).stdout, "");
+}
+
+#[test]
 fn a_variable_that_was_left_behind_hides_no_command() {
     let sandbox = Sandbox::with(&three_contexts());
     let mut command = Command::new(BINARY);

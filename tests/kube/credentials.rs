@@ -151,7 +151,7 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
     let bound = cluster.under_lease(Duration::from_millis(300));
     patiently(bound.version()).await.unwrap_err();
     assert!(server.received().is_empty(), "it was sent when the lease may have ended");
-    // The credential is there now; other calls do not count the time of a plugin.
+    // The credential is there now.
     patiently(bound.version()).await.unwrap();
     assert_eq!(plugin.runs(), 2);
 }

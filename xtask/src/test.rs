@@ -249,7 +249,7 @@ fn tier(
     if let Some(lab) = lab {
         command.env("MULTIMESH_TEST_LAB", lab.name());
     }
-    // Its tests wait for API servers, and time limits more than they compute.
+    // Its tests wait for API servers and time limits as well as compute.
     if name == PLANES && std::env::var_os("RUST_TEST_THREADS").is_none() {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         command.env("RUST_TEST_THREADS", (cores + cores.div_ceil(2)).to_string());
