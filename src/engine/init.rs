@@ -88,7 +88,7 @@ pub fn init(
         found = Found::look(options)?;
         let store = Store::open(found.home.certs());
         if let Some(there) = found.root.take() {
-            store.finish_root()?;
+            store.settle()?;
             (root, is_new) = (there, false);
         } else {
             store.create_root(&root)?;

@@ -60,6 +60,7 @@ impl Trust {
         if self.new_root {
             store.create_root(&self.root)?;
         }
+        store.settle()?;
         for Unsaved { context, cluster, .. } in &self.unsaved {
             if let Some(cacerts) = self.cacerts.get(context) {
                 store.save_intermediate(cluster, context, cacerts)?;

@@ -6,6 +6,7 @@
 //! Reading never writes; the next writer cleans up. Writers hold the [lock](files::Lock) of the
 //! mesh directory.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -104,8 +105,7 @@ impl Store {
         let key = self.dir.join(ROOT_KEY_FILE);
         let certificate = self.dir.join(ROOT_CERT_FILE);
         files::create_private_dir(&self.dir)?;
-        self.finish_root()?;
-        files::sweep(&self.dir)?;
+        self.settle()?;
         for path in [&key, &certificate] {
             if path.symlink_metadata().is_ok() {
                 return Err(Error::RootExists { path: path.clone() });
@@ -156,21 +156,33 @@ impl Store {
     ) -> Result<PathBuf, Error> {
         let slots = self.slots(cluster, context)?;
         files::create_private_dir(&self.dir)?;
-        self.finish_root()?;
-        files::sweep(&self.dir)?;
-        for slot in &slots {
-            slot.settle()?;
-        }
+        self.settle()?;
         let slot = slots.iter().find(|slot| slot.live.exists()).unwrap_or(&slots[0]);
         slot.replace(cacerts)?;
         Ok(slot.live.clone())
     }
 
-    /// Puts the certificate of an interrupted [`Self::create_root`] in its place.
+    /// Ends what killed writers began: the certificate of a root comes to its place, each
+    /// intermediate is one directory again, and temporary files go. The directory has to exist.
     ///
     /// # Errors
     /// [`Error::Files`].
-    pub fn finish_root(&self) -> Result<(), Error> {
+    pub fn settle(&self) -> Result<(), Error> {
+        self.finish_root()?;
+        let read_error = |error: io::Error| files::read_error(&self.dir, &error);
+        let mut unsettled = BTreeSet::new();
+        for entry in fs::read_dir(&self.dir).map_err(read_error)? {
+            let name = entry.map_err(read_error)?.file_name();
+            unsettled.extend(name.to_str().and_then(Slot::of_hidden).map(str::to_owned));
+        }
+        for name in unsettled {
+            Slot::new(&self.dir, &name).settle()?;
+        }
+        Ok(files::sweep(&self.dir)?)
+    }
+
+    /// Puts the certificate of an interrupted [`Self::create_root`] in its place.
+    fn finish_root(&self) -> Result<(), Error> {
         let pending = self.dir.join(PENDING_ROOT_CERT);
         let certificate = self.dir.join(ROOT_CERT_FILE);
         let interrupted = pending.exists()
@@ -217,6 +229,12 @@ impl Slot {
             fresh: parent.join(format!(".intermediate-{name}.new")),
             former: parent.join(format!(".intermediate-{name}.old")),
         }
+    }
+
+    /// The name whose hidden directory, the new or the former one, is called so.
+    fn of_hidden(name: &str) -> Option<&str> {
+        let name = name.strip_prefix(".intermediate-")?;
+        name.strip_suffix(".new").or_else(|| name.strip_suffix(".old"))
     }
 
     /// All four files, from one generation.

@@ -290,7 +290,11 @@ fn a_save_killed_at_any_step_loses_nothing() {
         (None, Some(&old), 4, &old),
         (Some(&new), Some(&old), 0, &new),
     ];
-    for (step, (live, former, fresh, readable)) in steps.into_iter().enumerate() {
+    let undone = steps.into_iter().enumerate();
+    // What comes next: that cluster's CA is replaced, another one's is, or none.
+    for ((step, (live, former, fresh, readable)), after) in
+        undone.flat_map(|step| ["east-1", "west-1", ""].map(|after| (step, after)))
+    {
         let (_dir, store) = certs();
         let dir = store.dir().to_owned();
         if let Some(live) = live {
@@ -307,9 +311,19 @@ fn a_save_killed_at_any_step_loses_nothing() {
         assert_eq!(&found, readable, "step {step}");
         assert_eq!(names(&dir), before, "step {step}: reading writes nothing");
 
-        store.save_intermediate("east-1", "c", &next).unwrap();
-        assert_eq!(store.intermediate("east-1", "c").unwrap().unwrap().1, next, "step {step}");
-        assert_eq!(names(&dir), ["intermediate-east-1"], "step {step}");
+        let mut left = vec!["intermediate-east-1"];
+        let mut expected = readable;
+        match after {
+            "" => store.settle().unwrap(),
+            cluster => drop(store.save_intermediate(cluster, "c", &next).unwrap()),
+        }
+        match after {
+            "east-1" => expected = &next,
+            "west-1" => left.push("intermediate-west-1"),
+            _ => {}
+        }
+        assert_eq!(&store.intermediate("east-1", "c").unwrap().unwrap().1, expected, "step {step}");
+        assert_eq!(names(&dir), left, "step {step}");
         assert_eq!(dir.join("intermediate-east-1/notes").exists(), former.is_some());
     }
 }
