@@ -10,7 +10,7 @@ use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::local::{Local, Options, Site};
 use super::prepare::{Prepared, Wishes, Work};
-use crate::error::beside;
+use crate::error::{Failure, beside};
 use crate::kube::{Apply, Cluster, Error, ResourceId};
 use crate::plan::change::{Change, Verb};
 use crate::plan::object::Key;
@@ -92,7 +92,8 @@ impl Prepared<'_> {
 
     /// Has the API servers validate what would be written, without writing it: changed objects are
     /// then shown as they would be, and what would be refused is told. Where a namespace or a
-    /// definition is not there yet, or the user may not write, there is nothing to ask.
+    /// definition is not there yet, or the user may not write, there is nothing to ask. A cluster
+    /// that stops answering is unknown, and tried no further.
     pub async fn validate(
         &self,
         outline: &mut Outline,
@@ -106,7 +107,9 @@ impl Prepared<'_> {
             if changes.objects.is_empty() {
                 return None;
             }
+            let standing = &mut cluster.standing;
             Some(async move {
+                let Standing::Member(changes) = standing else { return };
                 let (context, what) = (work.context().to_owned(), "trying the changes".to_owned());
                 events.emit(Event::Step { context, what });
                 let fresh = work.reached.seen.namespace.is_none();
@@ -115,7 +118,14 @@ impl Prepared<'_> {
                     .iter_mut()
                     .filter(|object| !fresh || object.key.namespace.is_empty())
                     .map(|object| dry_run(&work.reached.cluster, object, wishes.force));
-                fleet::all(REQUESTS, tries).await;
+                if let Err(error) = fleet::try_all(REQUESTS, tries).await {
+                    let context = work.context().to_owned();
+                    let failure = Failure::from(error);
+                    let Failure { message: reason, hints, .. } = failure.clone();
+                    *standing = Standing::Unknown { reason, hints };
+                    events.emit(Event::Failed { context, failure });
+                    return;
+                }
                 let refused = changes.objects.iter().filter(|o| o.refusal.is_some()).count();
                 let what = match refused {
                     0 => "compared".to_owned(),
@@ -128,8 +138,12 @@ impl Prepared<'_> {
     }
 }
 
-async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
-    let Some(after) = &object.after else { return };
+/// Tries a change, and notes what would come of it.
+///
+/// # Errors
+/// If the cluster gives no answer: it has neither agreed nor refused.
+async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) -> Result<(), Error> {
+    let Some(after) = &object.after else { return Ok(()) };
     // Definitions were read without their content.
     if object.before.as_ref().is_some_and(|before| before.get("spec").is_none())
         && let Some(id) = ResourceId::of(after)
@@ -149,10 +163,13 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) {
         Ok(result) if object.verb != Verb::Create => object.after = Some(Arc::new(result)),
         Ok(_)
         | Err(Error::NoNamespace { .. } | Error::UnknownKind { .. } | Error::Forbidden { .. }) => {}
+        Err(error @ (Error::Interrupted { .. } | Error::Unavailable { .. })) => return Err(error),
+        Err(error) if error.is_unreachable() => return Err(error),
         Err(error) => {
             object.refusal = Some(beside(&error.to_string(), cluster.context()).to_owned());
         }
     }
+    Ok(())
 }
 
 fn object_change(change: &Change) -> ObjectChange {
