@@ -16,8 +16,9 @@ use crate::ui::{Ui, count};
 /// The help of `init`.
 pub(super) const HELP: Help = Help {
     about: "Writes topology.yaml, base.yaml and the root CA to the mesh directory, \
-            ~/.config/multimesh/<mesh id> (on Windows below %LOCALAPPDATA%) if no other is named. What is there already is kept as it \
-            is. Asks no cluster; the contexts of your kubeconfig are proposed in topology.yaml.",
+            ~/.config/multimesh/<mesh id> (on Windows below %LOCALAPPDATA%) if no other is named. \
+            What is there already is kept as it is. Asks no cluster; the contexts of your \
+            kubeconfig are proposed in topology.yaml.",
     examples: &[
         ("A mesh with a directory of its own", "kubectl multimesh init --mesh-id shop"),
         (

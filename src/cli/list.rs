@@ -11,10 +11,11 @@ use crate::ui::{self, Ui};
 
 /// The help of `list`.
 pub(super) const HELP: Help = Help {
-    about: "Reads the files of the meshes below ~/.config/multimesh (on Windows %LOCALAPPDATA%\\multimesh; or MULTIMESH_HOME), and of the one \
-            that `--dir` names; no cluster, no kubeconfig, no private key.\n\n\
-            APPLIED is the day on which an apply last changed the record of its clusters. A mesh whose \
-            files cannot be used is a line that says so.",
+    about: "Reads the files of the meshes below ~/.config/multimesh (on Windows \
+            %LOCALAPPDATA%\\multimesh; or MULTIMESH_HOME), and of the one that `--dir` names; no \
+            cluster, no kubeconfig, no private key.\n\n\
+            APPLIED is the day on which an apply last changed the record of its clusters. A mesh \
+            whose files cannot be used is a line that says so.",
     examples: &[
         ("All meshes, a line each", "kubectl multimesh list"),
         ("Their IDs, for scripts", "kubectl multimesh list -o name"),

@@ -17,7 +17,7 @@ use super::prepare::{Prepared, Work, settle, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
 use super::state::{Left, Record, State};
 use crate::error::{Exit, Failure};
-use crate::kube::Cluster;
+use crate::kube::{Cluster, quote};
 use crate::plan::change::{Change, Verb};
 use crate::plan::desired::naming;
 use crate::plan::object::{DIGEST, PARENT, annotation};
@@ -183,21 +183,7 @@ pub async fn carry_out(
     }
     results.extend(left);
     results.extend(failed.into_iter().map(|(context, failure)| (context, Err(failure))));
-    let is_done = |site: &Site| results.get(site.context()).is_some_and(Result::is_ok);
-    let missing: Vec<&str> =
-        local.sites.iter().filter(|site| !is_done(site)).map(Site::context).collect();
-    for (context, _) in &local.given_up {
-        if missing.is_empty() {
-            state.contexts.remove(context);
-        } else {
-            let text = format!(
-                "`{context}` stays on record until all members have dropped it: `{}` may hold a link to \
-                 it; apply with `--forget {context}` once more then",
-                missing.join("`, `")
-            );
-            events.emit(Event::Note { text });
-        }
-    }
+    give_up(local, &mut state, &results, events);
     state.save(&local.home.state())?;
     let mut clusters: Vec<(String, Result<Done, Failure>)> = local
         .sites
@@ -216,6 +202,32 @@ fn forget(state: &mut State, context: &str, done: Option<&Done>) {
         state.contexts.remove(context);
     } else if let Some(record) = state.contexts.get_mut(context) {
         record.left = Some(Left::Kept);
+    }
+}
+
+/// Strikes what the user gives up off the record, once no member can hold a link to it any more.
+fn give_up(
+    local: &Local,
+    state: &mut State,
+    results: &BTreeMap<String, Result<Done, Failure>>,
+    events: &Events,
+) {
+    let is_done = |site: &Site| results.get(site.context()).is_some_and(Result::is_ok);
+    let missing: Vec<&str> =
+        local.sites.iter().filter(|site| !is_done(site)).map(Site::context).collect();
+    for (context, _) in &local.given_up {
+        if missing.is_empty() {
+            state.contexts.remove(context);
+            continue;
+        }
+        let text = format!(
+            "`{context}` stays on record until all members have dropped it: `{}` may hold a link to it; \
+             once they are done: `kubectl multimesh apply --forget {}{}`",
+            missing.join("`, `"),
+            quote(context),
+            local.same_mesh
+        );
+        events.emit(Event::Note { text });
     }
 }
 

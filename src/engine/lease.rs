@@ -268,8 +268,28 @@ impl ClusterLease<'_> {
         self.ensured().await.map(|_| ())
     }
 
-    /// As [`ClusterLease::ensure`]; gives how long the lease lasts at least.
-    pub(super) async fn ensured(&self) -> Result<Duration, Failure> {
+    /// As [`ClusterLease::ensure`]; gives the cluster for what is sent now, whose calls end with the
+    /// lease, and how long that lasts at least.
+    pub(super) async fn bound(&self) -> Result<(Cluster, Duration), Failure> {
+        // A credential plugin may take its time, which is not to be the lease's.
+        self.cluster.refresh().await?;
+        let lasts = self.ensured().await?;
+        Ok((self.cluster.under_lease(lasts), lasts))
+    }
+
+    /// As [`ClusterLease::bound`] where this run has the lease, which is renewed where it is about
+    /// to end; else the cluster as it is.
+    pub(super) async fn bound_if_held(&self) -> Result<Cluster, Failure> {
+        self.cluster.refresh().await?;
+        let lasts = match &*self.slot.state.lock().await {
+            State::Held(grip) => grip.confirm().await?,
+            State::Open | State::Given | State::Refused(_) => return Ok(self.cluster.clone()),
+        };
+        Ok(self.cluster.under_lease(lasts))
+    }
+
+    /// Makes sure of the lease; gives how long it lasts at least.
+    async fn ensured(&self) -> Result<Duration, Failure> {
         let run = self.leases.run()?;
         // Others that want to write wait here meanwhile.
         let mut state = self.slot.state.lock().await;
@@ -332,15 +352,6 @@ impl ClusterLease<'_> {
         };
         let seen = self.seen;
         Ok(version(&parent) == version(&seen.parent) && version(&cacerts) == version(&seen.cacerts))
-    }
-
-    /// Renews the lease where it is about to end; gives how long it lasts at least. Nothing if this
-    /// run has none.
-    pub(super) async fn confirm(&self) -> Result<Option<Duration>, Failure> {
-        match &*self.slot.state.lock().await {
-            State::Held(grip) => grip.confirm().await.map(Some),
-            State::Open | State::Given | State::Refused(_) => Ok(None),
-        }
     }
 
     /// Gives the lease back.

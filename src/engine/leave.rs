@@ -283,8 +283,7 @@ impl Leaver<'_> {
             if fate == Fate::Keep
                 && let Some(parent) = self.mark()
             {
-                self.reached.cluster.refresh().await?;
-                let cluster = self.reached.cluster.under_lease(lease.ensured().await?);
+                let (cluster, _) = lease.bound().await?;
                 cluster.apply(&parent, Apply::default()).await?;
             }
             return Ok(Departure { links, revoked, cleared: None });

@@ -245,10 +245,7 @@ pub(super) async fn delete(
         let id = ResourceId::of(secret)?;
         Some(async move {
             let cluster = match lease {
-                Some(lease) => {
-                    cluster.refresh().await?;
-                    cluster.under_lease(lease.ensured().await?)
-                }
+                Some(lease) => lease.bound().await?.0,
                 None => cluster.clone(),
             };
             let deleted = cluster.delete(&id, Some(uid), Propagation::Background).await;

@@ -218,8 +218,7 @@ impl Rollout<'_> {
         let set_id = set_id(self.site.namespace());
         let mut object = prune.object.clone();
         for _ in 0..TRIES {
-            self.cluster.refresh().await?;
-            let cluster = self.cluster.under_lease(self.lease.ensured().await?);
+            let (cluster, _) = self.lease.bound().await?;
             match cluster.delete_unchanged(&object).await? {
                 Deletion::Replaced => {}
                 result => return Ok(result),
@@ -375,11 +374,11 @@ impl Rollout<'_> {
         let limit = WRITE_LIMIT.min(self.manner.timeout);
         let started = Instant::now();
         loop {
-            self.cluster.refresh().await?;
-            let lasts = if leased { self.lease.ensured().await? } else { limit };
+            let (cluster, lasts) =
+                if leased { self.lease.bound().await? } else { (self.cluster.clone(), limit) };
             let left = limit.saturating_sub(started.elapsed());
             let asked = Instant::now();
-            let cluster = self.cluster.with_deadline(lasts.min(left)).under_lease(lasts);
+            let cluster = cluster.with_deadline(lasts.min(left));
             let Err(error) = cluster.apply(&change.object, apply).await else { break };
             if matches!(error, kube::Error::UnknownKind { .. })
                 && started.elapsed() < KIND_LIMIT.min(limit)

@@ -155,12 +155,10 @@ impl Cluster {
         let mut renewed = false;
         let mut told = None;
         loop {
-            // A plugin may ask the user: that time does not count, but to a lease.
             let asked = Instant::now();
             let (line, credential) = self.line().await?;
-            if !self.is_under_lease() {
-                deadline += asked.elapsed();
-            } else if Instant::now() >= deadline {
+            deadline += self.uncounted(asked);
+            if Instant::now() >= deadline {
                 return Err(self.error(terms, Fault::Slow, started.elapsed()));
             }
             let limit = self.limit(&terms, deadline);
@@ -179,9 +177,7 @@ impl Cluster {
                     renewed = true;
                     let asked = Instant::now();
                     self.renew(credential.as_ref()).await?;
-                    if !self.is_under_lease() {
-                        deadline += asked.elapsed();
-                    }
+                    deadline += self.uncounted(asked);
                     continue;
                 }
             }
@@ -216,6 +212,12 @@ impl Cluster {
                 told = Some(fault);
             }
         }
+    }
+
+    /// The time that a credential plugin took since it was `asked`, as far as it does not count: it
+    /// may ask the user, for which a lease does not wait.
+    fn uncounted(&self, asked: Instant) -> Duration {
+        if self.is_under_lease() { Duration::ZERO } else { asked.elapsed() }
     }
 
     /// How long the next attempt may take.

@@ -179,6 +179,13 @@ fn what_a_member_that_is_left_out_still_needs_stays() {
     let run = planes.apply(&["--yes"]).expect(3).says(&holds(&second));
     assert!(!run.stderr.contains(&holds(&first)), "{}", run.stderr);
     assert!(has_istiod(&planes, 2) && planes.links(0).len() == 1 && planes.links(1).len() == 2);
+    // Who gives it up now would lose track of that link.
+    planes
+        .apply(&["--forget", &leaver])
+        .expect(3)
+        .says(&format!("`{second}` may hold a link to it"))
+        .says(&format!("kubectl multimesh apply --forget {leaver}"));
+    assert!(on_record(&planes, 2));
     give_back();
     planes.apply(&["--yes"]).expect(0).says("is refused now (checked)");
     assert!(planes.is_untouched(2) && !on_record(&planes, 2));

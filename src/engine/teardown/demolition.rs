@@ -188,11 +188,7 @@ impl Demolition<'_> {
     }
 
     async fn delete(&self, target: &Target) -> Result<Deletion, Failure> {
-        self.cluster.refresh().await?;
-        let cluster = match self.lease.confirm().await? {
-            Some(lasts) => self.cluster.under_lease(lasts),
-            None => self.cluster.clone(),
-        };
+        let cluster = self.lease.bound_if_held().await?;
         let has_pods = target.key.group == "apps";
         let propagation = if has_pods { Propagation::Foreground } else { Propagation::Background };
         let result = cluster.delete(&target.into(), Some(&target.uid), propagation).await?;
