@@ -157,13 +157,17 @@ impl Store {
         let slots = self.slots(cluster, context)?;
         files::create_private_dir(&self.dir)?;
         self.settle()?;
+        for slot in &slots {
+            slot.settle()?;
+        }
         let slot = slots.iter().find(|slot| slot.live.exists()).unwrap_or(&slots[0]);
         slot.replace(cacerts)?;
         Ok(slot.live.clone())
     }
 
     /// Ends what killed writers began: the certificate of a root comes to its place, each
-    /// intermediate is one directory again, and temporary files go. The directory has to exist.
+    /// intermediate is one directory again, and temporary files go. The directory has to exist. An
+    /// intermediate that cannot be put right is in nobody's way but its own: that is logged.
     ///
     /// # Errors
     /// [`Error::Files`].
@@ -176,7 +180,9 @@ impl Store {
             unsettled.extend(name.to_str().and_then(Slot::of_hidden).map(str::to_owned));
         }
         for name in unsettled {
-            Slot::new(&self.dir, &name).settle()?;
+            if let Err(error) = Slot::new(&self.dir, &name).settle() {
+                tracing::warn!(%error, "what a killed run left is still there");
+            }
         }
         Ok(files::sweep(&self.dir)?)
     }

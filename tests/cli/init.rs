@@ -229,6 +229,8 @@ fn a_run_that_was_killed_is_completed_by_the_next_one() {
     fs::remove_file(certs.join("root-key.pem")).unwrap();
     fs::write(certs.join(".multimesh-writing-a1"), "half a key").unwrap();
     fs::write(mesh.join(".multimesh-writing-b2"), "half a topology").unwrap();
+    fs::create_dir(certs.join(".intermediate-west.new")).unwrap();
+    fs::write(certs.join(".intermediate-west.new/ca-key.pem"), "a key").unwrap();
     complete("before the key");
     assert_ne!(fs::read(certs.join("root-cert.pem")).unwrap(), certificate);
 }

@@ -103,7 +103,12 @@ fn a_run_on_another_machine_is_told_waited_for_and_outlived() {
     take(&planes, 0, 3600);
     let taken = lease_writes(&planes, 0);
     assert_ne!(asked, taken, "the counter counts");
+    // What a killed run left of any CA goes all the same.
+    let left = planes.mesh("m").join("certs/.intermediate-elsewhere.new");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("ca-key.pem"), "a key").unwrap();
     planes.apply(&[]).expect(0).says("nothing to change");
+    assert!(!left.exists());
     assert_eq!(lease_writes(&planes, 0), taken);
     assert_eq!(versions(&planes.lab, &planes.clusters[0]), before);
 
