@@ -185,7 +185,7 @@ fn by_hand(tools: &Tools, chosen: &Chosen, figures: &mut Figures) -> Result<(), 
 
 fn bare(tools: &Tools, figures: &mut Figures) -> Result<(), String> {
     let ground = Ground::start(tools, CLUSTERS, true)?;
-    let script = scripts::cold(&ground, &ground.clusters()?)?;
+    let script = scripts::cold(&ground, &ground.clusters()?, true)?;
     figures.floor_objects = scripts::size(&script);
     let cold = ground.floor(&script)?.run()?;
     say(&format!("cold apply, 3 clusters: floor {:.1} s", cold.seconds));

@@ -34,8 +34,12 @@ const COLLECTIONS: [&str; 17] = [
 const READER: &str = "istio-reader-service-account";
 
 /// A mesh from nothing: the objects that the tool makes too, but for the record that it keeps of
-/// them.
-pub(super) fn cold(ground: &Ground<'_>, clusters: &[Cluster]) -> Result<Script, String> {
+/// them. Clusters without nodes have no gateways, and nothing is waited for.
+pub(super) fn cold(
+    ground: &Ground<'_>,
+    clusters: &[Cluster],
+    nodes: bool,
+) -> Result<Script, String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let contexts: Vec<&str> = clusters.iter().map(|cluster| cluster.context.as_str()).collect();
     for context in &contexts {
@@ -45,9 +49,11 @@ pub(super) fn cold(ground: &Ground<'_>, clusters: &[Cluster]) -> Result<Script, 
     let mut members = Vec::new();
     for cluster in clusters {
         let mut operator = manual::control_plane(&cluster.context, &cluster.network)?;
-        let gateway = manual::eastwest(&cluster.network, true);
-        operator["spec"]["components"] = gateway["spec"]["components"].clone();
-        operator["spec"]["values"]["gateways"] = gateway["spec"]["values"]["gateways"].clone();
+        if nodes {
+            let gateway = manual::eastwest(&cluster.network, true);
+            operator["spec"]["components"] = gateway["spec"]["components"].clone();
+            operator["spec"]["values"]["gateways"] = gateway["spec"]["values"]["gateways"].clone();
+        }
         let file = folder.path().join("operator.yaml");
         fs::write(&file, operator.to_string()).map_err(|e| e.to_string())?;
         let mut render = ground.command("istioctl")?;
@@ -64,7 +70,9 @@ pub(super) fn cold(ground: &Ground<'_>, clusters: &[Cluster]) -> Result<Script, 
         let objects = rendered.into_iter().filter(|object| !object.is_null());
         let (mut gateway, mut control_plane): (Vec<_>, Vec<_>) =
             objects.partition(named_as_gateway);
-        gateway.push(manual::opening());
+        if nodes {
+            gateway.push(manual::opening());
+        }
         let mut data = Map::new();
         for name in CACERTS {
             let path = folder.path().join(&cluster.context).join(name);
@@ -102,7 +110,7 @@ pub(super) fn cold(ground: &Ground<'_>, clusters: &[Cluster]) -> Result<Script, 
             gateway,
         });
     }
-    Ok(Script::Cold { members })
+    Ok(Script::Cold { members, waits: nodes })
 }
 
 /// One list of each kind from each cluster: the tool's objects only, as it marks them.
@@ -177,11 +185,21 @@ fn targets(ground: &Ground<'_>, clusters: &[Cluster]) -> Result<Vec<Target>, Str
     clusters.iter().map(|cluster| ground.target(cluster)).collect()
 }
 
+/// The objects that a script sends to each cluster, in the order of the clusters.
+pub(super) fn objects(script: &Script) -> Vec<Vec<&Value>> {
+    let Script::Cold { members, .. } = script else { return Vec::new() };
+    let of_each = members.iter().map(|member| {
+        let Member { namespace, control_plane, gateway, .. } = member;
+        std::iter::once(namespace).chain(control_plane).chain(gateway).collect()
+    });
+    of_each.collect()
+}
+
 /// How many requests a script makes, or how many objects it sends to each cluster.
 pub(super) fn size(script: &Script) -> usize {
     match script {
         Script::Requests { phases, .. } => phases.iter().map(Vec::len).sum(),
-        Script::Cold { members } => members.first().map_or(0, |first| {
+        Script::Cold { members, .. } => members.first().map_or(0, |first| {
             first.control_plane.len() + first.gateway.len() + 1 + members.len() - 1
         }),
     }

@@ -1,5 +1,5 @@
 //! A mesh from nothing: per cluster the control plane, then its gateway; then all links; then until
-//! every istiod reads every other cluster.
+//! every istiod reads every other cluster. Or all of it without waiting for anything that runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(200);
 const NAMESPACE: &str = "istio-system";
 const READER: &str = "istio-reader-service-account-istio-remote-secret-token";
 
-pub(super) async fn run(members: Vec<Member>) -> Result<(), String> {
+pub(super) async fn run(members: Vec<Member>, waits: bool) -> Result<(), String> {
     let mut clusters = Vec::new();
     let mut tasks = JoinSet::new();
     for member in members {
@@ -26,10 +26,13 @@ pub(super) async fn run(members: Vec<Member>) -> Result<(), String> {
             member.target.server.clone(),
             Arc::clone(&server),
         ));
-        tasks.spawn(async move { roll_out(&server, &member).await });
+        tasks.spawn(async move { roll_out(&server, &member, waits).await });
     }
     all(tasks).await?;
     link(&clusters).await?;
+    if !waits {
+        return Ok(());
+    }
     let mut tasks = JoinSet::new();
     for (_, _, server) in &clusters {
         let (server, peers) = (Arc::clone(server), clusters.len() - 1);
@@ -45,11 +48,16 @@ async fn all(mut tasks: JoinSet<Result<(), String>>) -> Result<(), String> {
     Ok(())
 }
 
-async fn roll_out(server: &Arc<Server>, member: &Member) -> Result<(), String> {
+async fn roll_out(server: &Arc<Server>, member: &Member, waits: bool) -> Result<(), String> {
     server.succeed(&Call::apply(0, &member.namespace)).await?;
     send_all(server, &member.control_plane).await?;
-    ready(server, "istiod").await?;
+    if waits {
+        ready(server, "istiod").await?;
+    }
     send_all(server, &member.gateway).await?;
+    if !waits {
+        return Ok(());
+    }
     ready(server, "istio-eastwestgateway").await?;
     let path = format!("/api/v1/namespaces/{NAMESPACE}/services/istio-eastwestgateway");
     until("the address of the gateway", || async {

@@ -39,7 +39,7 @@ fn attempt(floor: &Floor) -> Result<(), String> {
     runtime.block_on(async {
         match script {
             Script::Requests { targets, phases } => requests(&targets, phases).await,
-            Script::Cold { members } => cold::run(members).await,
+            Script::Cold { members, waits } => cold::run(members, waits).await,
         }
     })
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 pub(crate) enum Script {
     /// Requests in phases: those of a phase at once, to all clusters.
     Requests { targets: Vec<Target>, phases: Vec<Vec<Call>> },
-    /// A mesh from nothing.
-    Cold { members: Vec<Member> },
+    /// A mesh from nothing; where `waits`, until it is ready.
+    Cold { members: Vec<Member>, waits: bool },
 }
 
 /// An API server, as an entry of a kubeconfig has it: certificates and key in base64.
