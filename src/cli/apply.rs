@@ -21,6 +21,7 @@ use crate::engine::prepare::prepare;
 use crate::engine::rename::follow_renames;
 use crate::engine::status;
 use crate::error::{Exit, Failure};
+use crate::kube::quote;
 use crate::plan::outline::{Outline, Standing, Verb};
 use crate::ui::progress::Progress;
 use crate::ui::{self, Tone, Ui, count};
@@ -211,7 +212,8 @@ fn last_screen(
     ui.next(&if done == all {
         format!("kubectl multimesh status{same_run}")
     } else {
-        format!("kubectl multimesh apply{same_run}")
+        let forget = outcome.not_given_up.iter().map(|name| format!(" --forget {}", quote(name)));
+        format!("kubectl multimesh apply{}{same_run}", forget.collect::<String>())
     });
     match done {
         _ if good => Exit::Done,

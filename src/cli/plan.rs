@@ -38,7 +38,7 @@ pub(super) const HELP: Help = Help {
         (Exit::Done, "done"),
         (Exit::Failed, "failed, or an apply would be refused"),
         (Exit::Changes, "an apply would change something (with --detailed-exitcode)"),
-        (Exit::Partial, "some clusters could not be looked at"),
+        (Exit::Partial, "some clusters could not be looked at, or stopped answering"),
         (Exit::Usage, "wrong usage"),
         (Exit::Interrupted, "interrupted"),
     ],
@@ -116,7 +116,8 @@ fn exit(outline: &Outline, detailed: bool) -> Exit {
         Standing::Member(changes) => changes.objects.iter().any(|o| o.refusal.is_some()),
         _ => false,
     };
-    if outline.clusters.iter().any(|cluster| refused(&cluster.standing)) {
+    let nothing_known = outline.clusters.iter().all(|cluster| unknown(&cluster.standing));
+    if nothing_known || outline.clusters.iter().any(|cluster| refused(&cluster.standing)) {
         Exit::Failed
     } else if outline.clusters.iter().any(|cluster| unknown(&cluster.standing)) {
         Exit::Partial

@@ -63,6 +63,8 @@ pub struct Outcome {
     pub clusters: Vec<(String, Result<Done, Failure>)>,
     /// What is on record now.
     pub state: State,
+    /// The contexts that the user gives up, and that stay on record for now.
+    pub not_given_up: Vec<String>,
     /// The connections of the run, by context.
     connections: BTreeMap<String, Cluster>,
 }
@@ -183,7 +185,7 @@ pub async fn carry_out(
     }
     results.extend(left);
     results.extend(failed.into_iter().map(|(context, failure)| (context, Err(failure))));
-    give_up(local, &mut state, &results, events);
+    let not_given_up = give_up(local, &mut state, &results, events);
     state.save(&local.home.state())?;
     let mut clusters: Vec<(String, Result<Done, Failure>)> = local
         .sites
@@ -192,7 +194,7 @@ pub async fn carry_out(
         .filter_map(|site| results.remove_entry(site.context()))
         .collect();
     clusters.extend(results);
-    Ok(Outcome { clusters, state, connections })
+    Ok(Outcome { clusters, state, not_given_up, connections })
 }
 
 /// Strikes a cluster that left off the record, or notes that it was left standing.
@@ -205,30 +207,33 @@ fn forget(state: &mut State, context: &str, done: Option<&Done>) {
     }
 }
 
-/// Strikes what the user gives up off the record, once no member can hold a link to it any more.
+/// Strikes what the user gives up off the record, once no member can hold a link to it any more;
+/// gives what stays there until then.
 fn give_up(
     local: &Local,
     state: &mut State,
     results: &BTreeMap<String, Result<Done, Failure>>,
     events: &Events,
-) {
+) -> Vec<String> {
     let is_done = |site: &Site| results.get(site.context()).is_some_and(Result::is_ok);
     let missing: Vec<&str> =
         local.sites.iter().filter(|site| !is_done(site)).map(Site::context).collect();
+    if missing.is_empty() {
+        state.contexts.retain(|context, _| local.given_up.iter().all(|(gone, _)| gone != context));
+        return Vec::new();
+    }
     for (context, _) in &local.given_up {
-        if missing.is_empty() {
-            state.contexts.remove(context);
-            continue;
-        }
         let text = format!(
-            "`{context}` stays on record until all members have dropped it: `{}` may hold a link to it; \
-             once they are done: `kubectl multimesh apply --forget {}{}`",
+            "`{context}` is not given up yet: `{}` may hold a link to it; when that is mended, run this \
+             again: `kubectl multimesh apply --forget {}{}` (without `--forget`, an apply \
+             asks to remove what is there)",
             missing.join("`, `"),
             quote(context),
             local.same_mesh
         );
         events.emit(Event::Note { text });
     }
+    local.given_up.iter().map(|(context, _)| context.clone()).collect()
 }
 
 /// Takes the clusters that leave out of the mesh, side by side.

@@ -268,8 +268,8 @@ impl ClusterLease<'_> {
         self.ensured().await.map(|_| ())
     }
 
-    /// As [`ClusterLease::ensure`]; gives the cluster for what is sent now, whose calls end with the
-    /// lease, and how long that lasts at least.
+    /// Makes sure of the lease; gives the cluster whose calls end with it, and how long the lease
+    /// lasts at least.
     pub(super) async fn bound(&self) -> Result<(Cluster, Duration), Failure> {
         // A credential plugin may take its time, which is not to be the lease's.
         self.cluster.refresh().await?;

@@ -10,6 +10,7 @@ use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::local::{Local, Options, Site};
 use super::prepare::{Prepared, Wishes, Work};
+use super::rollout::without_secrets;
 use crate::error::{Failure, beside};
 use crate::kube::{Apply, Cluster, Error, ResourceId};
 use crate::plan::change::{Change, Verb};
@@ -118,9 +119,8 @@ impl Prepared<'_> {
                     .iter_mut()
                     .filter(|object| !fresh || object.key.namespace.is_empty())
                     .map(|object| dry_run(&work.reached.cluster, object, wishes.force));
-                if let Err(error) = fleet::try_all(REQUESTS, tries).await {
+                if let Err(failure) = fleet::try_all(REQUESTS, tries).await {
                     let context = work.context().to_owned();
-                    let failure = Failure::from(error);
                     let Failure { message: reason, hints, .. } = failure.clone();
                     *standing = Standing::Unknown { reason, hints };
                     events.emit(Event::Failed { context, failure });
@@ -141,15 +141,18 @@ impl Prepared<'_> {
 /// Tries a change, and notes what would come of it.
 ///
 /// # Errors
-/// If the cluster gives no answer: it has neither agreed nor refused.
-async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) -> Result<(), Error> {
+/// If the cluster gives no answer to that: it has neither agreed nor refused.
+async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) -> Result<(), Failure> {
     let Some(after) = &object.after else { return Ok(()) };
     // Definitions were read without their content.
     if object.before.as_ref().is_some_and(|before| before.get("spec").is_none())
         && let Some(id) = ResourceId::of(after)
-        && let Ok(Some(before)) = cluster.get(&id).await
     {
-        object.before = Some(before);
+        match cluster.get(&id).await {
+            Ok(Some(before)) => object.before = Some(before),
+            Ok(None) | Err(Error::Forbidden { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let mut how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
     let mut result = cluster.apply(after, how).await;
@@ -163,11 +166,10 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) -> R
         Ok(result) if object.verb != Verb::Create => object.after = Some(Arc::new(result)),
         Ok(_)
         | Err(Error::NoNamespace { .. } | Error::UnknownKind { .. } | Error::Forbidden { .. }) => {}
-        Err(error @ (Error::Interrupted { .. } | Error::Unavailable { .. })) => return Err(error),
-        Err(error) if error.is_unreachable() => return Err(error),
-        Err(error) => {
+        Err(error) if error.is_refusal() => {
             object.refusal = Some(beside(&error.to_string(), cluster.context()).to_owned());
         }
+        Err(error) => return Err(without_secrets(after, error.into())),
     }
     Ok(())
 }

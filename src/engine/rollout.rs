@@ -374,8 +374,11 @@ impl Rollout<'_> {
         let limit = WRITE_LIMIT.min(self.manner.timeout);
         let started = Instant::now();
         loop {
-            let (cluster, lasts) =
-                if leased { self.lease.bound().await? } else { (self.cluster.clone(), limit) };
+            let (cluster, lasts) = if leased {
+                self.lease.bound().await?
+            } else {
+                (self.cluster.under_lease(limit), limit)
+            };
             let left = limit.saturating_sub(started.elapsed());
             let asked = Instant::now();
             let cluster = cluster.with_deadline(lasts.min(left));
@@ -453,7 +456,7 @@ impl Rollout<'_> {
 }
 
 /// A failure to write an object, without the values of a Secret that a webhook may have quoted.
-fn without_secrets(object: &Value, failure: Failure) -> Failure {
+pub(super) fn without_secrets(object: &Value, failure: Failure) -> Failure {
     let redactor = Redactor::of_object(object);
     let hints = failure.hints.iter().map(|hint| redactor.text(hint)).collect();
     Failure { message: redactor.text(&failure.message), hints, ..failure }

@@ -357,6 +357,22 @@ impl Error {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Tls { .. })
     }
 
+    /// Whether the API server, or its admission, has looked at an object and does not take it, as
+    /// opposed to having given no answer that is about the object.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict { .. }
+                | Self::Changed { .. }
+                | Self::AlreadyExists { .. }
+                | Self::NotFound { .. }
+                | Self::Replaced { .. }
+                | Self::Webhook { .. }
+                | Self::Rejected { .. }
+                | Self::InvalidObject { .. }
+        )
+    }
+
     /// Whether the cluster could not be talked to at all, as opposed to having refused something:
     /// trying another object on it is pointless.
     pub fn is_unreachable(&self) -> bool {

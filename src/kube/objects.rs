@@ -114,7 +114,8 @@ impl Cluster {
         } else {
             object.to_string()
         };
-        let mut ask = Ask::get("apply", id.to_string(), self.path(&id, &resource)? + &query);
+        let verb = if how.dry_run { "try to apply" } else { "apply" };
+        let mut ask = Ask::get(verb, id.to_string(), self.path(&id, &resource)? + &query);
         ask.kind = Some((id.api_version, id.kind));
         ask.method = Method::PATCH;
         if !how.dry_run {

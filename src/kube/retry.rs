@@ -67,6 +67,7 @@ pub(super) fn again(fault: &Fault, situation: Situation) -> Option<Duration> {
 
 fn again_after(answer: &StatusAnswer, repeatable: bool, attempts: u32) -> Option<Duration> {
     let worth = match answer.code {
+        _ if answer.is_denied() => false,
         429 => true,
         _ if answer.is_behind_the_server() => false,
         // Admission comes before storage: nothing was written.
@@ -124,6 +125,14 @@ mod tests {
     fn refusals_are_final() {
         for code in [400, 401, 403, 404, 409, 410, 413, 422, 500, 501] {
             assert!(again(&status(code, r#"{"message":"no"}"#), first()).is_none(), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_admission_denies_is_denied_again() {
+        let body = r#"{"message":"admission webhook \"a\" denied the request: not today"}"#;
+        for code in [429, 500, 503] {
+            assert!(again(&status(code, body), first()).is_none(), "{code}");
         }
     }
 

@@ -159,7 +159,7 @@ impl Cluster {
             let (line, credential) = self.line().await?;
             deadline += self.uncounted(asked);
             if Instant::now() >= deadline {
-                return Err(self.error(terms, Fault::Slow, started.elapsed()));
+                return Err(self.error(terms, told.unwrap_or(Fault::Slow), started.elapsed()));
             }
             let limit = self.limit(&terms, deadline);
             let result = tokio::time::timeout(limit, attempt(line.clone())).await;
@@ -173,7 +173,8 @@ impl Cluster {
             attempts += 1;
             if let Fault::Status(answer) = &fault {
                 self.mark_answered(&line);
-                if answer.code == 401 && !renewed && credential.is_some() {
+                let refused = answer.code == 401 && !answer.is_denied();
+                if refused && !renewed && credential.is_some() {
                     renewed = true;
                     let asked = Instant::now();
                     self.renew(credential.as_ref()).await?;
@@ -214,8 +215,8 @@ impl Cluster {
         }
     }
 
-    /// The time that a credential plugin took since it was `asked`, as far as it does not count: it
-    /// may ask the user, for which a lease does not wait.
+    /// How much of the time since a credential plugin was `asked` does not count, as it may ask the
+    /// user: all of it, but under a lease, which does not wait for that.
     fn uncounted(&self, asked: Instant) -> Duration {
         if self.is_under_lease() { Duration::ZERO } else { asked.elapsed() }
     }

@@ -70,7 +70,7 @@ pub struct ClusterPlan {
     pub unchanged: usize,
     /// How it leaves.
     pub leaving: Option<LeavingPlan>,
-    /// Why it could not be looked at.
+    /// Why nothing is known of it.
     pub reason: Option<String>,
     /// What to do about it.
     pub hints: Vec<String>,
@@ -98,7 +98,7 @@ pub enum ClusterStanding {
     Member,
     /// It was deleted from the topology.
     Leaver,
-    /// It could not be looked at or may not be written to.
+    /// It could not be looked at, stopped answering, or may not be written to.
     Unknown,
 }
 

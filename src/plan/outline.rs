@@ -48,7 +48,7 @@ pub enum Standing {
     Member(Changes),
     /// It was deleted from the topology and leaves.
     Leaver(Leaving),
-    /// It could not be looked at or may not be written to; it keeps what it has.
+    /// It could not be looked at, stopped answering, or may not be written to; it keeps what it has.
     Unknown {
         /// Why.
         reason: String,

@@ -27,13 +27,13 @@ pub struct Tally {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Clusters {
-    /// Members and leavers, and those that could not be looked at.
+    /// Members and leavers, and those of which nothing is known.
     pub total: usize,
     /// Members in which something changes.
     pub change: usize,
     /// Those that leave, as far as there is something left to do for it.
     pub leave: usize,
-    /// Those that could not be looked at.
+    /// Those of which nothing is known.
     pub unknown: usize,
 }
 

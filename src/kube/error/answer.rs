@@ -61,6 +61,18 @@ impl StatusAnswer {
         self.code == 500 && self.message().contains("failed calling webhook")
     }
 
+    /// Whether a webhook or a policy of admission looked at the request and said no, under whichever
+    /// code it chose (k8s.io/apiserver: `pkg/admission/plugin/webhook/errors/statuserror.go` and
+    /// `pkg/admission/plugin/policy/validating/dispatcher.go`).
+    pub(crate) fn is_denied(&self) -> bool {
+        let said = self.status.as_ref().map_or("", |status| status.message.as_str());
+        let by_webhook =
+            said.contains("admission webhook \"") && said.contains("\" denied the request");
+        let by_policy =
+            said.contains("ValidatingAdmissionPolicy '") && said.contains("' denied request: ");
+        by_webhook || by_policy
+    }
+
     /// Whether the store behind the API server was between two leaders or slow.
     pub(crate) fn is_store_hiccup(&self) -> bool {
         self.code == 500 && self.message().contains("etcdserver:")
@@ -130,6 +142,7 @@ pub(crate) fn refusal(
     let call = Box::new(call);
     let message = answer.message();
     match answer.code {
+        code if answer.is_denied() => Error::Rejected { call, code, reason: message },
         401 => {
             Error::Unauthorized { call, user: user.to_owned(), plugin: plugin.map(str::to_owned) }
         }
@@ -306,6 +319,22 @@ mod tests {
         assert!(matches!(of(quota), Error::Rejected { code: 403, .. }));
         let rights = "secrets \"a\" is forbidden: User \"jane\" cannot patch resource \"secrets\"";
         assert!(matches!(of(rights), Error::Forbidden { .. }));
+    }
+
+    #[test]
+    fn admission_says_no_under_any_code() {
+        let by_webhook = "admission webhook \"a.example.com\" denied the request: not today";
+        let by_policy = "secrets \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' \
+                         denied request: not today";
+        for code in [400, 401, 403, 409, 429, 500, 503] {
+            for message in [by_webhook, by_policy] {
+                let error = error_of(code, &json!({"kind": "Status", "message": message}));
+                assert!(matches!(&error, Error::Rejected { .. }), "{code}: {error:?}");
+                assert!(error.is_refusal() && !error.is_unreachable());
+            }
+        }
+        let plain = error_of(401, &json!({"kind": "Status", "message": "Unauthorized"}));
+        assert!(matches!(&plain, Error::Unauthorized { .. }), "{plain:?}");
     }
 
     #[test]
