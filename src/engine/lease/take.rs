@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Run;
 use super::grip::Moment;
@@ -14,6 +15,10 @@ use crate::plan::lease::{self, Claim, Holder, Other};
 
 /// How often a lease is tried that changes hands at this very moment.
 const TRIES: usize = 5;
+/// How long all of it may take: the other clusters wait until it is known who is locked.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a request may take though that time is over.
+const LEAST: Duration = Duration::from_secs(1);
 /// How long an API server is left alone that did not answer as it should.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -37,10 +42,13 @@ pub(super) async fn take(
     namespace: &str,
 ) -> Result<Try, Error> {
     let id = ResourceId::namespaced(lease::API_VERSION, "Lease", namespace, lease::NAME);
+    let end = Instant::now() + LIMIT;
     let mut over = false;
     let mut tries = 0;
     loop {
         tries += 1;
+        let left = end.saturating_duration_since(Instant::now());
+        let cluster = &cluster.within(left.max(LEAST));
         let wanted = lease::lease(namespace, holder, Timestamp::now());
         let asked = Moment::now();
         let error = match cluster.create(&wanted, false).await {
@@ -48,7 +56,7 @@ pub(super) async fn take(
             Err(error) => error,
         };
         match error {
-            error if tries == TRIES => return Err(error),
+            error if tries == TRIES || Instant::now() >= end => return Err(error),
             Error::AlreadyExists { .. } => {}
             // It may have been made all the same: then it is of this mesh directory. What counts
             // objects, a quota for one, may have been overtaken by another write.

@@ -63,12 +63,12 @@ fn staying() -> Vec<Case> {
         cases.extend([
             case(refuse.clone(), |it| it, &["the API server at https://"]),
             case(refuse, Rule::writes, &["the API server at https://"]),
-            case(Fault::Reset, |it| it, &["the API server at https://"]),
+            case(Fault::Reset, |it| it, &["closes the connection without an answer"]),
             case(Fault::Reset, Rule::writes, &["cannot ", "broke off before the answer"]),
             case(Fault::Hang, |it| it, &["did not answer within"]),
             case(Fault::Hang, Rule::writes, &["cannot ", "did not answer within"]),
             case(Fault::Slow(20 * SECOND), |it| it, &["did not answer within"]),
-            case(Fault::Cut, |it| it, &["broke off before the answer was complete"]),
+            case(Fault::Cut, |it| it, &["closes the connection without an answer"]),
             case(Fault::Cut, Rule::writes, &["cannot ", "broke off before the answer"]),
             case(Fault::Unauthorized, |it| it, &["does not accept the credentials of user"]),
             case(
@@ -103,7 +103,7 @@ fn run_with(
     proxy.clear();
     let mut wrong = Vec::new();
     if took > limit {
-        wrong.push(format!("{words:?} took {took:?}"));
+        wrong.push(format!("{words:?} took {took:?}: {}", run.stderr));
     }
     (count() - before, run, wrong)
 }
@@ -403,7 +403,8 @@ fn a_teardown_survives_faults_that_pass_and_tells_of_those_that_stay() {
     let mut book = Book::new("teardown");
     // Each takes half a minute: one of a kind.
     let deletions = |cases: Vec<Case>| {
-        let mut known = BTreeSet::from(["500 webhook"]);
+        // It patches nothing.
+        let mut known = BTreeSet::from(["500 webhook", "409"]);
         let cases = cases.into_iter().filter(move |case| known.insert(case.fault));
         if at_length() { cases.collect() } else { cases.skip(2).take(1).collect::<Vec<_>>() }
     };
