@@ -36,7 +36,7 @@ pub struct Global {
           add = ArgValueCompleter::new(super::completion::choices::contexts))]
     pub contexts: Vec<String>,
     /// How many clusters are worked on at once
-    #[arg(long, global = true, help_heading = group::TIME, value_name = "N", default_value_t = 16,
+    #[arg(long, global = true, help_heading = group::TIME, value_name = "N", default_value_t = 32,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: u16,
     /// How long to wait for a cluster, as in 90s or 5m
