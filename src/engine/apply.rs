@@ -12,6 +12,7 @@ use super::lease::{Basis, Leases};
 use super::leave::{Departure, Fate, Leaver, Members};
 use super::links::Exchange;
 use super::local::{Local, Options, Site};
+use super::observe::Observed;
 pub use super::prepare::Wishes;
 use super::prepare::{Prepared, Work, settle, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
@@ -57,7 +58,6 @@ pub enum Done {
 }
 
 /// How an apply ended.
-#[derive(Debug)]
 pub struct Outcome {
     /// What became of each selected context, in the order of the topology, then of those that left.
     pub clusters: Vec<(String, Result<Done, Failure>)>,
@@ -67,6 +67,9 @@ pub struct Outcome {
     pub not_given_up: Vec<String>,
     /// The connections of the run, by context.
     connections: BTreeMap<String, Cluster>,
+    /// What was seen of the clusters, by context, where that was as it should be: nothing was to be
+    /// written to any.
+    pub unwritten: BTreeMap<String, Arc<Observed>>,
 }
 
 impl Outcome {
@@ -168,6 +171,10 @@ pub async fn carry_out(
     let connections = work.iter().map(|one| &one.reached);
     let connections: BTreeMap<String, Cluster> =
         connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
+    let writes = !leavers.is_empty() || work.iter().any(|one| one.writes(true));
+    let unwritten = work.iter().filter(|_| !writes).map(|one| &one.reached);
+    let unwritten: BTreeMap<String, Arc<Observed>> =
+        unwritten.map(|r| (r.site.context().to_owned(), Arc::clone(&r.seen))).collect();
     let manner = Manner {
         wait: terms.wait,
         force: wishes.force,
@@ -194,7 +201,7 @@ pub async fn carry_out(
         .filter_map(|site| results.remove_entry(site.context()))
         .collect();
     clusters.extend(results);
-    Ok(Outcome { clusters, state, not_given_up, connections })
+    Ok(Outcome { clusters, state, not_given_up, connections, unwritten })
 }
 
 /// Strikes a cluster that left off the record, or notes that it was left standing.

@@ -1,6 +1,7 @@
 //! Reaching the clusters of a run, each with one look at what is there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::event::{Event, Events};
 use super::fleet;
@@ -27,7 +28,7 @@ pub struct Reached<'a> {
     /// The connection to it.
     pub cluster: Cluster,
     /// What is there.
-    pub seen: Observed,
+    pub seen: Arc<Observed>,
 }
 
 /// The clusters of a run.
@@ -175,7 +176,7 @@ pub(super) async fn reach<'a>(
     if let Some(missing) = missing? {
         return Err(Unreached::Refused(missing));
     }
-    Ok(Reached { site, seen: seen?, cluster })
+    Ok(Reached { site, seen: Arc::new(seen?), cluster })
 }
 
 /// Of so many clusters it is told why they cannot be worked on; of the others, how many they are.

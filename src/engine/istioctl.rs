@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use super::home::cause;
 use crate::error::Failure;
@@ -24,12 +25,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How many renderings of the past are kept.
 const KEPT: usize = 8;
 
-/// An istioctl that can be used.
-#[derive(Debug, Clone)]
+/// An istioctl that was found. It is asked for its version once it is needed.
+#[derive(Debug)]
 pub struct Istioctl {
     path: PathBuf,
-    /// Its version, which is the version of the mesh.
-    pub version: String,
+    /// Where its version and what it rendered is kept.
+    cache: PathBuf,
+    version: OnceCell<String>,
 }
 
 /// The istioctl that a run would use, as far as it goes.
@@ -56,25 +58,31 @@ pub async fn survey(wanted: Option<&Path>) -> Survey {
 }
 
 impl Istioctl {
-    /// Finds istioctl (the user's, else the first on PATH) and checks its version. The version of
-    /// a file that was asked before is taken from `cache`.
-    pub async fn find(wanted: Option<&Path>, cache: &Path) -> Result<Self, Failure> {
+    /// Finds istioctl: the user's, else the first on PATH. The version of a file that was asked
+    /// before is taken from `cache`.
+    pub fn find(wanted: Option<&Path>, cache: PathBuf) -> Result<Self, Failure> {
         let path = locate(wanted)?;
-        let identity = identity(&path);
-        let record = cache.join("istioctl-version");
-        let known = std::fs::read_to_string(&record).unwrap_or_default();
+        let known = std::fs::read_to_string(record(&cache)).unwrap_or_default();
         // A script may be the shim of a version manager, which gives another istioctl tomorrow.
-        let known = known.split_once('\n').filter(|(id, _)| *id == identity && !is_script(&path));
-        let version = match known {
-            Some((_, version)) => version.trim().to_owned(),
-            None => ask_version(&path).await?,
-        };
-        check_version(&path, &version)?;
-        if known.is_none() {
+        let known = known.split_once('\n').filter(|(id, version)| {
+            let told = check_version(&path, version.trim());
+            *id == identity(&path) && !is_script(&path) && told.is_ok()
+        });
+        let version = OnceCell::new_with(known.map(|(_, version)| version.trim().to_owned()));
+        Ok(Self { path, cache, version })
+    }
+
+    /// Its version, which is the version of the mesh: one that works.
+    pub async fn version(&self) -> Result<&str, Failure> {
+        let version = self.version.get_or_try_init(|| async {
+            let version = ask_version(&self.path).await?;
+            check_version(&self.path, &version)?;
             // Only a cache: what cannot be written is asked again.
-            let _ = files::write_private(&record, format!("{identity}\n{version}\n").as_bytes());
-        }
-        Ok(Self { path, version })
+            let text = format!("{}\n{version}\n", identity(&self.path));
+            let _ = files::write_private(&record(&self.cache), text.as_bytes());
+            Ok(version)
+        });
+        version.await.map(String::as_str)
     }
 
     /// Renders the manifest of a variant, with placeholders for the names of a cluster. `file` is
@@ -84,30 +92,41 @@ impl Istioctl {
         base: &Value,
         overlay: Option<&Value>,
         variant: &Variant,
-        cache: &Path,
         file: &Path,
     ) -> Result<Vec<Value>, Failure> {
         let operator = operator::build(base, overlay, variant);
         let input = operator.to_string();
-        let cached = cache.join(format!("manifest-{}.json", self.cache_key(&input)));
-        if let Some(objects) = read_cached(&cached) {
-            return Ok(objects);
-        }
-        let output = self.run_on(&input, file).await?;
+        // Of a program that is new here nothing can be kept: it need not tell its version first.
+        let ahead = if self.version.initialized() || is_script(&self.path) {
+            None
+        } else {
+            let (version, output) = futures::join!(self.version(), self.run_on(&input, file));
+            version?;
+            Some(output?)
+        };
+        let kept = self.kept(self.version().await?, &input);
+        let output = match ahead {
+            Some(output) => output,
+            None => match read_cached(&kept) {
+                Some(objects) => return Ok(objects),
+                None => self.run_on(&input, file).await?,
+            },
+        };
         let text = String::from_utf8_lossy(&output.stdout);
         let objects = manifest::parse(&text)
             .map_err(|why| Failure::new(why.to_string()).hint(self.try_hint(file)))?;
-        store_cached(cache, &cached, &objects);
+        store_cached(&self.cache, &kept, &objects);
         Ok(objects)
     }
 
-    fn cache_key(&self, input: &str) -> String {
+    /// The file that keeps what was rendered of an input.
+    fn kept(&self, version: &str, input: &str) -> PathBuf {
         let digest = Sha256::new()
-            .chain_update(self.version.as_bytes())
+            .chain_update(version.as_bytes())
             .chain_update(identity(&self.path).as_bytes())
             .chain_update(input.as_bytes())
             .finalize();
-        hex(&digest[..12])
+        self.cache.join(format!("manifest-{}.json", hex(&digest[..12])))
     }
 
     async fn run_on(&self, input: &str, base: &Path) -> Result<Output, Failure> {
@@ -137,6 +156,11 @@ impl Istioctl {
         let words = [&self.path, base].map(|path| quote(&path.to_string_lossy()));
         format!("try it alone: `{} manifest generate -f {}`", words[0], words[1])
     }
+}
+
+/// The file that keeps the version.
+fn record(cache: &Path) -> PathBuf {
+    cache.join("istioctl-version")
 }
 
 fn locate(wanted: Option<&Path>) -> Result<PathBuf, Failure> {

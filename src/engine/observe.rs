@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::fleet;
 use crate::istio::remote_secret;
-use crate::kube::{Cluster, Error, ResourceId};
+use crate::kube::{Cluster, Error, KubernetesVersion, ResourceId};
 use crate::plan::lease;
 use crate::plan::object::{GROUP_KINDS, Key, PARENT, PART_OF, annotation, set_id};
 
@@ -40,8 +40,8 @@ const DEFINITION: &str = "CustomResourceDefinition";
 pub struct Observed {
     /// The UID of `kube-system`: the cluster's identity.
     pub uid: String,
-    /// The API server's version, as in `v1.36.3`.
-    pub kubernetes: String,
+    /// The API server's version.
+    pub kubernetes: KubernetesVersion,
     /// The members of the tool's apply set.
     pub ours: BTreeMap<Key, Value>,
     /// The apply set's parent.
@@ -94,7 +94,7 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
     ours.extend(members_of_other_kinds(cluster, &id, parent.as_ref()).await?);
     Ok(Observed {
         uid: uid.to_owned(),
-        kubernetes: version.git_version,
+        kubernetes: version,
         ours,
         parent,
         namespace: ns,

@@ -110,26 +110,29 @@ pub async fn prepare<'a>(
     let contexts = local.selected().chain(local.leavers.iter().filter(|s| s.selected));
     let contexts = contexts.map(|s| s.context().to_owned()).collect();
     events.emit(Event::Started { contexts });
-    let cache = local.home.cache();
-    let istioctl = Istioctl::find(options.istioctl.as_deref(), &cache).await?;
+    let istioctl = Istioctl::find(options.istioctl.as_deref(), local.home.cache())?;
     let render = render_all(local, &istioctl, &base);
     let reach = reach_all(local, options, purpose, events);
     let leave = leave::survey(local, options, purpose, events);
     // What istioctl refuses is told at once, and before anything that a cluster says.
-    let looks = async { Ok(futures::join!(reach, leave)) };
-    let ((fleet, (leavers, lost)), rendered) = futures::try_join!(looks, render)?;
+    let looks = async {
+        let istio = istioctl.version().await?.to_owned();
+        let (fleet, left) = futures::join!(reach, leave);
+        Ok((istio, fleet, left))
+    };
+    let ((istio, fleet, (leavers, lost)), rendered) = futures::try_join!(looks, render)?;
     let fleet = fleet?;
     let (leavers, doubtful) = leave::sort_out(local, &fleet.reached, leavers, events);
     let mut lost = lost;
     lost.extend(doubtful);
     // A run may be about nothing but clusters that leave.
     let fleet = if leavers.is_empty() { some_of(fleet, &lost)? } else { fleet };
-    policy::check(local, options, &fleet.reached, &istioctl.version, wishes.rename)?;
+    policy::check(local, options, &fleet.reached, &istio, wishes.rename)?;
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let observed: Vec<(&Site, &Observed)> =
-        fleet.reached.iter().map(|r| (r.site, &r.seen)).collect();
+        fleet.reached.iter().map(|r| (r.site, r.seen.as_ref())).collect();
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
-    let old = policy::too_old(&fleet.reached, &istioctl.version);
+    let old = policy::too_old(&fleet.reached, &istio);
     let pins = identity::notes(local, &fleet.reached);
     let notes = pins.into_iter().chain(old).chain(trust.notes.clone());
     for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
@@ -139,7 +142,7 @@ pub async fn prepare<'a>(
     let in_order = fleet.reached.into_iter().filter(|r| !failed.contains_key(r.site.context()));
     let in_order: Vec<Reached<'_>> = in_order.collect();
     let at_hand = in_order.iter().map(|reached| reached.site.context().to_owned()).collect();
-    let look = Look { local, rendered, trust: &trust, istio: &istioctl.version, at_hand };
+    let look = Look { local, rendered, trust: &trust, istio: &istio, at_hand };
     let compared: Vec<_> =
         in_order.into_iter().map(|reached| Box::pin(compare(&look, reached))).collect();
     let mut work = Vec::new();
@@ -159,7 +162,7 @@ pub async fn prepare<'a>(
     }
     failed.extend(fleet.failed);
     failed.extend(lost);
-    Ok(Prepared { istio: istioctl.version, trust, work, leavers, failed })
+    Ok(Prepared { istio, trust, work, leavers, failed })
 }
 
 /// Fails where there is nothing at all to work on.
@@ -199,8 +202,8 @@ pub(super) async fn render_all(
         } else if let Some(objects) = by_input.get(&input) {
             Arc::clone(objects)
         } else {
-            let (cache, path) = (local.home.cache(), local.home.base());
-            let rendered = istioctl.render(&base.operator, overlay, &variant, &cache, &path);
+            let path = local.home.base();
+            let rendered = istioctl.render(&base.operator, overlay, &variant, &path);
             Arc::new(Rendering::new(rendered.await?, site.namespace()))
         };
         by_input.insert(input, Arc::clone(&objects));

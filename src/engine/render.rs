@@ -70,7 +70,7 @@ pub async fn render(
     emit_notes(local, &base, events);
     let contexts = local.selected().map(|site| site.context().to_owned()).collect();
     events.emit(Event::Started { contexts });
-    let istioctl = Istioctl::find(options.istioctl.as_deref(), &local.home.cache()).await?;
+    let istioctl = Istioctl::find(options.istioctl.as_deref(), local.home.cache())?;
     let charts = render_all(local, &istioctl, &base).await?;
     let fleet = if terms.secrets {
         let fleet = reach_all(local, options, Purpose::Look, events).await?.some()?;
@@ -84,7 +84,7 @@ pub async fn render(
     for site in local.selected() {
         let Some(charts) = charts.get(site.context()) else { continue };
         // Whose the namespace is only its cluster knows, so it is not taken for the mesh's.
-        let objects = desired(&place(local, site, &istioctl.version, false), charts, None);
+        let objects = desired(&place(local, site, istioctl.version().await?, false), charts, None);
         let context = quote(site.context());
         let texts = folder::files(&owner(local, site, &context), &objects).into_iter();
         let path = |name| format!("{}/{name}", site.cluster);
@@ -137,7 +137,7 @@ fn secrets(
     events: &Events,
 ) -> Result<(Secrets, BTreeMap<String, Content>), Failure> {
     let observed: Vec<(&Site, &Observed)> =
-        fleet.reached.iter().map(|one| (one.site, &one.seen)).collect();
+        fleet.reached.iter().map(|one| (one.site, one.seen.as_ref())).collect();
     let organization = terms.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let trust = trust::decide(local, &observed, organization, Timestamp::now())?;
     for text in trust.notes.iter().cloned() {

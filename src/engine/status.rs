@@ -5,6 +5,7 @@
 //! judged without a network, against the topology and the root CA in the mesh directory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use super::event::{Event, Events};
 use super::fleet;
 use super::identity;
 use super::local::{Local, Options, Site};
+use super::observe::Observed;
 use crate::error::Failure;
 use crate::istio::istiod::SyncStatus;
 use crate::kube::Cluster;
@@ -74,18 +76,45 @@ pub async fn status(local: &Local, options: &Options, events: &Events) -> MeshSt
 }
 
 /// Reads the mesh back after an apply: the clusters that are done, waiting for links that come up.
+/// Where nothing was written since they were `seen`, a healthy mesh needs no second look at that.
 pub async fn settled(
     local: &Local,
     options: &Options,
     done: &[(&Site, &Cluster)],
+    seen: &BTreeMap<String, Arc<Observed>>,
     events: &Events,
 ) -> MeshStatus {
     let sites: Vec<&Site> = done.iter().map(|(site, _)| *site).collect();
+    if let Some(visits) = revisit(local, options, done, seen, &sites).await {
+        let report = report(local, options, &visits).await;
+        if report.verdict == Verdict::Healthy {
+            return report;
+        }
+    }
     let visits =
         done.iter().map(|(site, cluster)| visit(local, options, site, (*cluster).clone(), &sites));
     let mut visits = fleet::all(options.parallel, visits).await;
     settle(options, &mut visits, events).await;
     report(local, options, &visits).await
+}
+
+/// Visits clusters that are as they were seen; `None` where one of them was not.
+async fn revisit<'a>(
+    local: &Local,
+    options: &Options,
+    done: &[(&'a Site, &Cluster)],
+    seen: &BTreeMap<String, Arc<Observed>>,
+    sites: &[&Site],
+) -> Option<Vec<Visit<'a>>> {
+    let seen = done.iter().map(|(site, _)| seen.get(site.context()));
+    let seen: Vec<&Arc<Observed>> = seen.collect::<Option<_>>()?;
+    let visits = done.iter().zip(seen).map(|((site, cluster), seen)| async move {
+        let cluster = cluster.with_deadline(options.request_timeout);
+        let (peers, gateway) = (peers(site, sites), local.many_networks());
+        let look = look::look_on(site, &cluster, seen, &peers, gateway).await?;
+        Some(Visit { site, cluster: Some(cluster), look: Ok(look) })
+    });
+    fleet::all(options.parallel, visits).await.into_iter().collect()
 }
 
 async fn visit<'a>(

@@ -43,7 +43,10 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
         versions
     };
     let settled: Vec<_> = three.iter().map(versions).collect();
-    user.run(&["apply"]).expect(0).says("nothing to change in 3 clusters");
+    let again = user.run(&["apply", "-vv"]).expect(0).says("nothing to change in 3 clusters");
+    assert!(again.stderr.contains("6 of 6 links up"), "{}", again.stderr);
+    let asked = again.stderr.lines().filter(|line| line.contains("path=\"/version\"")).count();
+    assert_eq!(asked, 3, "what was not written is not read again:\n{}", again.stderr);
     for (cluster, settled) in three.iter().zip(&settled) {
         assert_eq!(&versions(cluster), settled, "{}", cluster.context);
     }

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::engine::fleet;
 use crate::engine::local::Site;
+use crate::engine::observe::Observed;
 use crate::error::Failure;
 use crate::istio::istiod::{self, Metrics, RemoteClusters, SyncStatus};
 use crate::istio::operator::GATEWAY;
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, Error, KubernetesVersion, ResourceId};
 use crate::plan::desired::CROSS_NETWORK_GATEWAY;
-use crate::plan::object::PARENT;
+use crate::plan::object::{Key, PARENT};
 
 /// How long a pod may take to tell of itself.
 const POD_LIMIT: Duration = Duration::from_secs(5);
@@ -171,6 +172,47 @@ pub(super) async fn look(
         replicas,
         gateway,
         unread: reader.unread,
+    })
+}
+
+/// As [`look`], at a cluster that is as it was `seen` a moment ago: only what runs there is asked
+/// again. `None` where that does not do, and for reasons that [`look`] tells.
+pub(super) async fn look_on(
+    site: &Site,
+    cluster: &Cluster,
+    seen: &Observed,
+    peers: &[&str],
+    gateway: bool,
+) -> Option<Look> {
+    let ns = site.namespace();
+    let part = |group: &str, kind: &str, name: &str| {
+        let [group, kind, namespace, name] = [group, kind, ns, name].map(str::to_owned);
+        seen.live(&Key { group, kind, namespace, name }).cloned().map(Some)
+    };
+    let gateway = if gateway {
+        Some(GatewayLook {
+            deployment: Some(part("apps", "Deployment", GATEWAY)?),
+            service: Some(part("", "Service", GATEWAY)?),
+            opening: Some(part("networking.istio.io", "Gateway", CROSS_NETWORK_GATEWAY)?),
+        })
+    } else {
+        None
+    };
+    let pods = cluster.list("v1", "Pod", Some(ns), Some(istiod::SELECTOR)).await.ok()?;
+    let replicas = replicas(cluster, ns, &pods, peers).await;
+    let istiods = seen.istiods.iter().filter(|istiod| istiod["metadata"]["namespace"] == ns);
+    Some(Look {
+        kubernetes: seen.kubernetes.clone(),
+        uid: Some(seen.uid.clone()),
+        namespace: Some(seen.namespace.clone()),
+        parent: Some(seen.parent.clone()),
+        cacerts: Some(seen.cacerts.clone()),
+        remote_secrets: Some(seen.remote_secrets.clone()),
+        istiods: Some(istiods.cloned().collect()),
+        pods: Some(pods),
+        replicas,
+        gateway,
+        unread: Vec::new(),
     })
 }
 

@@ -186,6 +186,7 @@ fn configured_mesh(seen: &Observed) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kube::KubernetesVersion;
     use crate::plan::object::mark;
     use serde_json::json;
 
@@ -196,7 +197,7 @@ mod tests {
         });
         Observed {
             uid: String::new(),
-            kubernetes: String::new(),
+            kubernetes: KubernetesVersion { git_version: "v1.36.3".into(), major: 1, minor: 36 },
             ours: marked.collect(),
             parent: None,
             namespace: None,
