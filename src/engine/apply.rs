@@ -67,8 +67,7 @@ pub struct Outcome {
     pub not_given_up: Vec<String>,
     /// The connections of the run, by context.
     connections: BTreeMap<String, Cluster>,
-    /// What was seen of the clusters, by context, where that was as it should be: nothing was to be
-    /// written to any.
+    /// What was seen of the clusters, by context, in a run that had nothing to write to any.
     pub unwritten: BTreeMap<String, Arc<Observed>>,
 }
 

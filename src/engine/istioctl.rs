@@ -29,6 +29,8 @@ const KEPT: usize = 8;
 #[derive(Debug)]
 pub struct Istioctl {
     path: PathBuf,
+    /// Which build it was when it was found: one that takes its place meanwhile is another.
+    identity: String,
     /// Where its version and what it rendered is kept.
     cache: PathBuf,
     version: OnceCell<String>,
@@ -62,14 +64,16 @@ impl Istioctl {
     /// before is taken from `cache`.
     pub fn find(wanted: Option<&Path>, cache: PathBuf) -> Result<Self, Failure> {
         let path = locate(wanted)?;
+        let identity = identity(&path);
         let known = std::fs::read_to_string(record(&cache)).unwrap_or_default();
         // A script may be the shim of a version manager, which gives another istioctl tomorrow.
-        let known = known.split_once('\n').filter(|(id, version)| {
-            let told = check_version(&path, version.trim());
-            *id == identity(&path) && !is_script(&path) && told.is_ok()
-        });
-        let version = OnceCell::new_with(known.map(|(_, version)| version.trim().to_owned()));
-        Ok(Self { path, cache, version })
+        let known = known
+            .split_once('\n')
+            .filter(|(id, _)| *id == identity && !is_script(&path))
+            .map(|(_, version)| version.trim().to_owned())
+            .filter(|version| check_version(&path, version).is_ok());
+        let version = OnceCell::new_with(known);
+        Ok(Self { path, identity, cache, version })
     }
 
     /// Its version, which is the version of the mesh: one that works.
@@ -78,7 +82,7 @@ impl Istioctl {
             let version = ask_version(&self.path).await?;
             check_version(&self.path, &version)?;
             // Only a cache: what cannot be written is asked again.
-            let text = format!("{}\n{version}\n", identity(&self.path));
+            let text = format!("{}\n{version}\n", self.identity);
             let _ = files::write_private(&record(&self.cache), text.as_bytes());
             Ok(version)
         });
@@ -96,17 +100,17 @@ impl Istioctl {
     ) -> Result<Vec<Value>, Failure> {
         let operator = operator::build(base, overlay, variant);
         let input = operator.to_string();
-        // Of a program that is new here nothing can be kept: it need not tell its version first.
-        let ahead = if self.version.initialized() || is_script(&self.path) {
-            None
-        } else {
-            let (version, output) = futures::join!(self.version(), self.run_on(&input, file));
-            version?;
-            Some(output?)
+        // Of one that was not the last here hardly anything is kept: it renders while it is asked.
+        let ahead = async {
+            if self.version.initialized() || is_script(&self.path) {
+                return Ok(None);
+            }
+            Ok(Some(self.run_on(&input, file).await))
         };
-        let kept = self.kept(self.version().await?, &input);
+        let (version, ahead) = futures::try_join!(self.version(), ahead)?;
+        let kept = self.kept(version, &input);
         let output = match ahead {
-            Some(output) => output,
+            Some(output) => output?,
             None => match read_cached(&kept) {
                 Some(objects) => return Ok(objects),
                 None => self.run_on(&input, file).await?,
@@ -123,7 +127,7 @@ impl Istioctl {
     fn kept(&self, version: &str, input: &str) -> PathBuf {
         let digest = Sha256::new()
             .chain_update(version.as_bytes())
-            .chain_update(identity(&self.path).as_bytes())
+            .chain_update(self.identity.as_bytes())
             .chain_update(input.as_bytes())
             .finalize();
         self.cache.join(format!("manifest-{}.json", hex(&digest[..12])))

@@ -72,6 +72,7 @@ pub async fn render(
     events.emit(Event::Started { contexts });
     let istioctl = Istioctl::find(options.istioctl.as_deref(), local.home.cache())?;
     let charts = render_all(local, &istioctl, &base).await?;
+    let istio = istioctl.version().await?;
     let fleet = if terms.secrets {
         let fleet = reach_all(local, options, Purpose::Look, events).await?.some()?;
         policy::check_members(local, options, &fleet.reached)?;
@@ -84,7 +85,7 @@ pub async fn render(
     for site in local.selected() {
         let Some(charts) = charts.get(site.context()) else { continue };
         // Whose the namespace is only its cluster knows, so it is not taken for the mesh's.
-        let objects = desired(&place(local, site, istioctl.version().await?, false), charts, None);
+        let objects = desired(&place(local, site, istio, false), charts, None);
         let context = quote(site.context());
         let texts = folder::files(&owner(local, site, &context), &objects).into_iter();
         let path = |name| format!("{}/{name}", site.cluster);

@@ -85,7 +85,8 @@ pub async fn settled(
     events: &Events,
 ) -> MeshStatus {
     let sites: Vec<&Site> = done.iter().map(|(site, _)| *site).collect();
-    if let Some(visits) = revisit(local, options, done, seen, &sites).await {
+    let visits = revisit(local, options, done, seen, &sites).await;
+    if let Some(visits) = visits.filter(|visits| late(visits).is_empty()) {
         let report = report(local, options, &visits).await;
         if report.verdict == Verdict::Healthy {
             return report;

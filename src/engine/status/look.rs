@@ -175,8 +175,8 @@ pub(super) async fn look(
     })
 }
 
-/// As [`look`], at a cluster that is as it was `seen` a moment ago: only what runs there is asked
-/// again. `None` where that does not do, and for reasons that [`look`] tells.
+/// As [`look`], at a cluster that is as it was `seen` a moment ago: only the pods of istiod are asked
+/// again, the Deployments are as they were. `None` where that does not do, and for reasons that [`look`] tells.
 pub(super) async fn look_on(
     site: &Site,
     cluster: &Cluster,
@@ -187,7 +187,7 @@ pub(super) async fn look_on(
     let ns = site.namespace();
     let part = |group: &str, kind: &str, name: &str| {
         let [group, kind, namespace, name] = [group, kind, ns, name].map(str::to_owned);
-        seen.live(&Key { group, kind, namespace, name }).cloned().map(Some)
+        seen.ours.get(&Key { group, kind, namespace, name }).cloned().map(Some)
     };
     let gateway = if gateway {
         Some(GatewayLook {
