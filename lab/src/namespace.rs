@@ -74,8 +74,10 @@ impl Namespace {
         made.write_sysctl("net/ipv4/conf/default/send_redirects", "0")?;
         // What the router forwards it must route, not bridge past its rules.
         made.write_sysctl("net/bridge/bridge-nf-call-iptables", "0")?;
+        // A bridge without an address of its own takes the lowest of its ports': with every node
+        // that comes it might be another, and the other nodes would lose the router for a minute.
         made.ip("link set lo up\n\
-             link add br0 type bridge\n\
+             link add br0 address 02:00:0a:63:00:01 type bridge\n\
              addr add 10.99.0.1/16 dev br0\n\
              link set br0 up\n")?;
         made.run(&["touch", READY])?;

@@ -113,3 +113,30 @@ fn a_lab_starts_once_and_leaves_nothing_even_when_it_broke() {
     assert!(!run.exists(), "{} is left", run.display());
     assert_eq!(groups(name), [""; 0].map(PathBuf::from));
 }
+
+/// Runs `ip` in the router of a lab.
+fn ip(lab: &Lab, words: &str) -> String {
+    let output = lab.command("ip").unwrap().args(words.split(' ')).output().unwrap();
+    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A link in the router of a lab, for as long as a test needs it.
+struct Link<'a>(&'a Lab, &'static str);
+
+impl Drop for Link<'_> {
+    fn drop(&mut self) {
+        ip(self.0, &format!("link delete {}", self.1));
+    }
+}
+
+#[test]
+fn the_router_keeps_its_address_when_a_node_comes() {
+    let lab = crate::live::lab();
+    let address = || ip(&lab, "-brief link show br0").split_whitespace().nth(2).map(str::to_owned);
+    let before = address();
+    ip(&lab, "link add lowest address 02:00:00:00:00:01 type veth peer name highest");
+    let _link = Link(&lab, "lowest");
+    ip(&lab, "link set lowest master br0");
+    assert_eq!(address(), before);
+}
