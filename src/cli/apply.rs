@@ -118,7 +118,7 @@ pub(super) async fn run(
     let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &leases, &events).await?;
     let done = outcome.done_members(&local);
     let report = if args.wait && !done.is_empty() {
-        Some(status::settled(&local, &options, &done, &outcome.unwritten, &events).await)
+        Some(status::settled(&local, &options, &done, &events).await)
     } else {
         None
     };

@@ -17,6 +17,7 @@ pub use super::prepare::Wishes;
 use super::prepare::{Prepared, Work, settle, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
 use super::state::{Left, Record, State};
+use super::status::Applied;
 use crate::error::{Exit, Failure};
 use crate::kube::{Cluster, quote};
 use crate::plan::change::{Change, Verb};
@@ -67,8 +68,8 @@ pub struct Outcome {
     pub not_given_up: Vec<String>,
     /// The connections of the run, by context.
     connections: BTreeMap<String, Cluster>,
-    /// What was seen of the clusters, by context, in a run that had nothing to write to any.
-    pub unwritten: BTreeMap<String, Arc<Observed>>,
+    /// What was seen of the clusters before anything was written, by context.
+    seen: BTreeMap<String, Arc<Observed>>,
 }
 
 impl Outcome {
@@ -84,9 +85,14 @@ impl Outcome {
         self.connections.get(context).filter(|_| done)
     }
 
-    /// The members that are done, with the connections to them.
-    pub fn done_members<'a>(&'a self, local: &'a Local) -> Vec<(&'a Site, &'a Cluster)> {
-        let done = |site: &'a Site| Some((site, self.done_cluster(site.context())?));
+    /// The members that are done.
+    pub fn done_members<'a>(&'a self, local: &'a Local) -> Vec<Applied<'a>> {
+        let unchanged = self.is_unchanged();
+        let done = |site: &'a Site| {
+            let cluster = self.done_cluster(site.context())?;
+            let seen = self.seen.get(site.context()).filter(|_| unchanged);
+            Some(Applied { site, cluster, seen: seen.map(Arc::as_ref) })
+        };
         local.selected().filter_map(done).collect()
     }
 
@@ -167,13 +173,10 @@ pub async fn carry_out(
         }
     }
     state.save(&local.home.state())?;
-    let connections = work.iter().map(|one| &one.reached);
+    let named = || work.iter().map(|one| (one.context().to_owned(), &one.reached));
     let connections: BTreeMap<String, Cluster> =
-        connections.map(|r| (r.site.context().to_owned(), r.cluster.clone())).collect();
-    let writes = !leavers.is_empty() || work.iter().any(|one| one.writes(true));
-    let unwritten = work.iter().filter(|_| !writes).map(|one| &one.reached);
-    let unwritten: BTreeMap<String, Arc<Observed>> =
-        unwritten.map(|r| (r.site.context().to_owned(), Arc::clone(&r.seen))).collect();
+        named().map(|(context, reached)| (context, reached.cluster.clone())).collect();
+    let seen = named().map(|(context, reached)| (context, Arc::clone(&reached.seen))).collect();
     let manner = Manner {
         wait: terms.wait,
         force: wishes.force,
@@ -200,7 +203,7 @@ pub async fn carry_out(
         .filter_map(|site| results.remove_entry(site.context()))
         .collect();
     clusters.extend(results);
-    Ok(Outcome { clusters, state, not_given_up, connections, unwritten })
+    Ok(Outcome { clusters, state, not_given_up, connections, seen })
 }
 
 /// Strikes a cluster that left off the record, or notes that it was left standing.

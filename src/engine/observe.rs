@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::fleet;
 use crate::istio::remote_secret;
@@ -38,6 +39,8 @@ const DEFINITION: &str = "CustomResourceDefinition";
 /// A cluster as it was found.
 #[derive(Clone)]
 pub struct Observed {
+    /// When the look began.
+    pub at: Instant,
     /// The UID of `kube-system`: the cluster's identity.
     pub uid: String,
     /// The API server's version.
@@ -73,6 +76,7 @@ impl Observed {
 
 /// Looks at a cluster.
 pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observed, Error> {
+    let at = Instant::now();
     let id = set_id(namespace);
     let parent = ResourceId::namespaced("v1", "ConfigMap", namespace, PARENT);
     let cacerts = ResourceId::namespaced("v1", "Secret", namespace, "cacerts");
@@ -93,6 +97,7 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
     let mut ours = ours;
     ours.extend(members_of_other_kinds(cluster, &id, parent.as_ref()).await?);
     Ok(Observed {
+        at,
         uid: uid.to_owned(),
         kubernetes: version,
         ours,

@@ -5,7 +5,6 @@
 //! judged without a network, against the topology and the root CA in the mesh directory.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,6 +44,8 @@ const TELL: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The longest wait for links after an apply.
 const SETTLE: Duration = Duration::from_secs(60);
+/// A look that is older than that is made again: plugins and other clusters may have taken their time.
+const MOMENT: Duration = Duration::from_secs(10);
 
 /// A cluster that was looked at. Without a connection there is a reason in place of the look.
 struct Visit<'a> {
@@ -75,41 +76,50 @@ pub async fn status(local: &Local, options: &Options, events: &Events) -> MeshSt
     report(local, options, &visits).await
 }
 
+/// A cluster that an apply is done with.
+pub struct Applied<'a> {
+    /// Its place in the topology.
+    pub site: &'a Site,
+    /// The connection to it.
+    pub cluster: &'a Cluster,
+    /// What was seen of it before, where nothing was written since.
+    pub seen: Option<&'a Observed>,
+}
+
 /// Reads the mesh back after an apply: the clusters that are done, waiting for links that come up.
-/// Where nothing was written since they were `seen`, a healthy mesh needs no second look at that.
+/// A healthy mesh where nothing was written needs no second look at what was seen a moment ago.
 pub async fn settled(
     local: &Local,
     options: &Options,
-    done: &[(&Site, &Cluster)],
-    seen: &BTreeMap<String, Arc<Observed>>,
+    done: &[Applied<'_>],
     events: &Events,
 ) -> MeshStatus {
-    let sites: Vec<&Site> = done.iter().map(|(site, _)| *site).collect();
-    let visits = revisit(local, options, done, seen, &sites).await;
+    let sites: Vec<&Site> = done.iter().map(|applied| applied.site).collect();
+    let visits = revisit(local, options, done, &sites).await;
     if let Some(visits) = visits.filter(|visits| late(visits).is_empty()) {
         let report = report(local, options, &visits).await;
         if report.verdict == Verdict::Healthy {
             return report;
         }
     }
-    let visits =
-        done.iter().map(|(site, cluster)| visit(local, options, site, (*cluster).clone(), &sites));
+    let visits = done.iter().map(|Applied { site, cluster, .. }| {
+        visit(local, options, site, (*cluster).clone(), &sites)
+    });
     let mut visits = fleet::all(options.parallel, visits).await;
-    settle(options, &mut visits, events).await;
+    settle(local, options, &sites, &mut visits, events).await;
     report(local, options, &visits).await
 }
 
-/// Visits clusters that are as they were seen; `None` where one of them was not.
+/// Visits clusters that are as they were seen a moment ago; `None` where one of them was not.
 async fn revisit<'a>(
     local: &Local,
     options: &Options,
-    done: &[(&'a Site, &Cluster)],
-    seen: &BTreeMap<String, Arc<Observed>>,
+    done: &[Applied<'a>],
     sites: &[&Site],
 ) -> Option<Vec<Visit<'a>>> {
-    let seen = done.iter().map(|(site, _)| seen.get(site.context()));
-    let seen: Vec<&Arc<Observed>> = seen.collect::<Option<_>>()?;
-    let visits = done.iter().zip(seen).map(|((site, cluster), seen)| async move {
+    let seen = done.iter().map(|applied| applied.seen.filter(|seen| seen.at.elapsed() < MOMENT));
+    let seen: Vec<&Observed> = seen.collect::<Option<_>>()?;
+    let visits = done.iter().zip(seen).map(|(Applied { site, cluster, .. }, seen)| async move {
         let cluster = cluster.with_deadline(options.request_timeout);
         let (peers, gateway) = (peers(site, sites), local.many_networks());
         let look = look::look_on(site, &cluster, seen, &peers, gateway).await?;
@@ -177,8 +187,14 @@ pub(super) async fn told<T>(
 }
 
 /// Asks the istiods of clusters with links that are not up again, until they are, or the time is
-/// over.
-async fn settle(options: &Options, visits: &mut [Visit<'_>], events: &Events) {
+/// over. A cluster that took long is visited anew.
+async fn settle(
+    local: &Local,
+    options: &Options,
+    sites: &[&Site],
+    visits: &mut [Visit<'_>],
+    events: &Events,
+) {
     let started = Instant::now();
     let limit = options.timeout.min(SETTLE);
     let mut told: BTreeMap<String, bool> = BTreeMap::new();
@@ -192,22 +208,19 @@ async fn settle(options: &Options, visits: &mut [Visit<'_>], events: &Events) {
             }
         }
         if late.is_empty() || started.elapsed() >= limit {
-            return;
+            break;
         }
         if started.elapsed() >= TELL {
-            for (_, site, missing) in &late {
+            for (_, site, what) in &late {
                 let context = site.context().to_owned();
                 told.insert(context.clone(), true);
-                let what = format!("istiod reading {}", missing.join(", "));
-                events.emit(Event::Waiting { context, what });
+                events.emit(Event::Waiting { context, what: what.clone() });
             }
         }
         tokio::time::sleep(INTERVAL).await;
-        let indices: Vec<usize> = late.iter().map(|(index, ..)| *index).collect();
-        let sites: Vec<&Site> = visits.iter().map(|visit| visit.site).collect();
-        let asked = indices.iter().filter_map(|&index| {
+        let asked = late.iter().filter_map(|&(index, ..)| {
             let Visit { site, cluster, .. } = &visits[index];
-            let (cluster, peers) = (cluster.as_ref()?, peers(site, &sites));
+            let (cluster, peers) = (cluster.as_ref()?, peers(site, sites));
             Some(async move { (index, look::ask_again(cluster, site.namespace(), &peers).await) })
         });
         let answers = fleet::all(options.parallel, asked).await;
@@ -217,11 +230,19 @@ async fn settle(options: &Options, visits: &mut [Visit<'_>], events: &Events) {
             }
         }
     }
+    let again = visits.iter().enumerate().filter_map(|(index, Visit { site, cluster, .. })| {
+        let cluster = cluster.clone().filter(|_| told.contains_key(site.context()))?;
+        Some(async move { (index, visit(local, options, site, cluster, sites).await) })
+    });
+    let again = fleet::all(options.parallel, again).await;
+    for (index, visit) in again {
+        visits[index] = visit;
+    }
 }
 
-/// The clusters whose istiod has a remote secret that it has not followed yet: index, site and the
-/// cluster names that it does not read.
-fn late<'a>(visits: &[Visit<'a>]) -> Vec<(usize, &'a Site, Vec<String>)> {
+/// The clusters whose istiod has a remote secret that it has not followed yet: index, site and what
+/// is waited for.
+fn late<'a>(visits: &[Visit<'a>]) -> Vec<(usize, &'a Site, String)> {
     let sites: Vec<&Site> = visits.iter().map(|visit| visit.site).collect();
     let late = visits.iter().enumerate().filter_map(|(index, Visit { site, look, .. })| {
         let look = look.as_ref().ok()?;
@@ -232,7 +253,11 @@ fn late<'a>(visits: &[Visit<'a>]) -> Vec<(usize, &'a Site, Vec<String>)> {
             .filter(|peer| word(look, peer) != Some(SyncStatus::Synced))
             .map(|peer| format!("`{peer}`"))
             .collect();
-        (!missing.is_empty()).then_some((index, *site, missing))
+        let what = match look.replicas.as_slice() {
+            [] => "istiod, no replica of which is ready".to_owned(),
+            _ => format!("istiod reading {}", missing.join(", ")),
+        };
+        (!missing.is_empty()).then_some((index, *site, what))
     });
     late.collect()
 }

@@ -9,8 +9,10 @@ use crate::error::Failure;
 use crate::kube::{Cluster, ResourceId};
 use crate::plan::object::Key;
 
-/// How often a cluster is asked while waiting.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// The shortest and the longest time between two looks; it grows with the wait.
+const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+/// This part of the time waited so far passes until the next look.
+const PART: u32 = 20;
 /// How often the user is told what is still missing.
 const TELL: Duration = Duration::from_secs(5);
 /// How long a look may take though the time for the wait is over: at least one is made.
@@ -35,19 +37,23 @@ enum Look<T> {
 }
 
 impl Wait<'_> {
-    /// Looks again and again until `look` finds what it wants, or the time is over. A request
-    /// that fails is looked at as missing: an API server may restart meanwhile. One that falls silent
-    /// does not prolong the wait.
-    async fn until<T, F>(&self, what: &str, hint: &str, look: impl Fn() -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<Look<T>, crate::kube::Error>>,
-    {
-        let mut told = Instant::now();
+    /// Looks again and again until `look` finds what it wants, or the time is over; it is told
+    /// whether the user will read what is missing. A request that fails is looked at as missing: an
+    /// API server may restart meanwhile. One that falls silent does not prolong the wait.
+    async fn until<T>(
+        &self,
+        what: &str,
+        hint: &str,
+        look: impl AsyncFn(bool) -> Result<Look<T>, crate::kube::Error>,
+    ) -> Result<T, Failure> {
+        let started = Instant::now();
+        let mut told = started;
         let mut missing = String::new();
         loop {
             let asked = Instant::now();
             let end = self.deadline.max(asked + LEAST);
-            match tokio::time::timeout_at(end, look()).await {
+            let read = told.elapsed() >= TELL || asked + LEAST >= self.deadline;
+            match tokio::time::timeout_at(end, look(read)).await {
                 Ok(Ok(Look::There(found))) => return Ok(found),
                 Ok(Ok(Look::Missing(why))) => missing = why,
                 Ok(Err(error)) if error.is_final() => return Err(error.into()),
@@ -66,11 +72,12 @@ impl Wait<'_> {
                 .hint(hint)
                 .hint("run apply again once that is mended: it goes on where it stopped"));
             }
-            if told.elapsed() >= TELL {
+            if read && told.elapsed() >= TELL {
                 told = Instant::now();
                 (self.tell)(missing.clone());
             }
-            tokio::time::sleep(INTERVAL).await;
+            let [shortest, longest] = INTERVALS;
+            tokio::time::sleep((started.elapsed() / PART).clamp(shortest, longest)).await;
         }
     }
 
@@ -82,12 +89,12 @@ impl Wait<'_> {
             "look at its pods: `kubectl{at} -n {0} get pods`, and at `kubectl{at} -n {0} describe deployment {1}`",
             key.namespace, key.name,
         );
-        let look = || async {
+        let look = async |read| {
             let Some(deployment) = self.cluster.get(&id).await? else {
                 return Ok(Look::Missing(format!("there is no {key}")));
             };
             let Some(missing) = rollout_missing(&deployment) else { return Ok(Look::There(())) };
-            let reason = self.pods_reason(&deployment).await;
+            let reason = if read { self.pods_reason(&deployment).await } else { String::new() };
             Ok(Look::Missing(format!("{}: {missing}{reason}", key.name)))
         };
         self.until(&key.to_string(), &hint, look).await
@@ -111,13 +118,11 @@ impl Wait<'_> {
     /// a proxy.
     pub(super) async fn injection(&self, namespace: &str, revision: &str) -> Result<(), Failure> {
         let pod = probe_pod(namespace, revision);
-        let look = || async {
-            match self.cluster.create(&pod, true).await {
-                Ok(answer) if is_injected(&answer) => Ok(Look::There(())),
-                Ok(_) => Ok(Look::Missing("the injection webhook does not answer yet".into())),
-                Err(error) if error.is_unreachable() => Err(error),
-                Err(error) => Ok(Look::Missing(error.to_string())),
-            }
+        let look = async |_| match self.cluster.create(&pod, true).await {
+            Ok(answer) if is_injected(&answer) => Ok(Look::There(())),
+            Ok(_) => Ok(Look::Missing("the injection webhook does not answer yet".into())),
+            Err(error) if error.is_unreachable() => Err(error),
+            Err(error) => Ok(Look::Missing(error.to_string())),
         };
         let hint = format!(
             "look at istiod: `kubectl{} -n {namespace} logs -l app=istiod --tail 20`",
@@ -129,7 +134,7 @@ impl Wait<'_> {
     /// Waits until a Service of type LoadBalancer has an address: an IP or a hostname.
     pub(super) async fn address(&self, namespace: &str, name: &str) -> Result<String, Failure> {
         let id = ResourceId::namespaced("v1", "Service", namespace, name);
-        let look = || async {
+        let look = async |_| {
             let service = self.cluster.get(&id).await?;
             Ok(match service.as_ref().and_then(service_address) {
                 Some(address) => Look::There(address),

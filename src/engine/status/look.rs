@@ -198,7 +198,9 @@ pub(super) async fn look_on(
     } else {
         None
     };
-    let pods = cluster.list("v1", "Pod", Some(ns), Some(istiod::SELECTOR)).await.ok()?;
+    // One that falls silent now is waited for again, by the full look.
+    let quick = cluster.within(POD_LIMIT);
+    let pods = quick.list("v1", "Pod", Some(ns), Some(istiod::SELECTOR)).await.ok()?;
     let replicas = replicas(cluster, ns, &pods, peers).await;
     let istiods = seen.istiods.iter().filter(|istiod| istiod["metadata"]["namespace"] == ns);
     Some(Look {

@@ -189,6 +189,7 @@ mod tests {
     use crate::kube::KubernetesVersion;
     use crate::plan::object::mark;
     use serde_json::json;
+    use tokio::time::Instant;
 
     fn seen(objects: Vec<Value>) -> Observed {
         let marked = objects.into_iter().map(|mut object| {
@@ -196,6 +197,7 @@ mod tests {
             (Key::of(&object), object)
         });
         Observed {
+            at: Instant::now(),
             uid: String::new(),
             kubernetes: KubernetesVersion { git_version: "v1.36.3".into(), major: 1, minor: 36 },
             ours: marked.collect(),

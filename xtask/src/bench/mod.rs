@@ -31,7 +31,7 @@ use crate::interrupt::{INTERRUPTED, listen};
 use crate::say::{cargo, fail, forget_chore, print, root, say};
 
 /// How often something that takes less than a second is done on the same clusters.
-const SHORT: usize = 5;
+const SHORT: usize = 15;
 /// The floor needs no last percent, which costs minutes.
 const FLOOR: [&str; 6] = [
     "--package",

@@ -85,8 +85,8 @@ fn idle(
 ) -> Result<(), String> {
     let lists = scripts::lists(ground, clusters)?;
     let floor = ground.floor(&lists)?;
-    let read_back = scripts::status(ground, clusters, true)?;
-    let both = ground.floor(&scripts::then(scripts::lists(ground, clusters)?, read_back))?;
+    let what_runs = scripts::what_runs(ground, clusters)?;
+    let both = ground.floor(&scripts::then(scripts::lists(ground, clusters)?, what_runs))?;
     unchanged(mesh, &["apply"])?;
     figures.requests[0] = mesh.requests(&["apply"])?;
     figures.requests[1] = scripts::size(&lists);
@@ -220,7 +220,7 @@ fn rows(f: &Figures, chosen: &Chosen) -> Vec<Row> {
         let unread = "the same with `--wait=false`, 3 clusters";
         let lists = "the floor: one list a kind";
         rows.push(row(unread, lists, (&f.idle_written, &f.idle_floor), Some(1.3)));
-        let both = "the floor: these lists, then the reads of `status`";
+        let both = "the floor: these lists, then istiods and tokens";
         rows.push(row(what, both, (&f.idle, &f.read_back_floor), Some(1.3)));
         rows.push(row(what, lists, (&f.idle, &f.idle_floor), Some(1.3)));
     }

@@ -131,8 +131,8 @@ pub(super) fn status(
     clusters: &[Cluster],
     gateways: bool,
 ) -> Result<Script, String> {
-    let (mut reads, mut reviews) = (Vec::new(), Vec::new());
-    for (index, cluster) in clusters.iter().enumerate() {
+    let mut reads = Vec::new();
+    for index in 0..clusters.len() {
         let mut get = |path: String| reads.push(Call::get(index, path));
         let core = format!("/api/v1/namespaces/{NAMESPACE}");
         let apps = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
@@ -142,7 +142,6 @@ pub(super) fn status(
         get(format!("{core}/configmaps/multimesh"));
         get(format!("{core}/secrets/cacerts"));
         get(format!("{core}/secrets?labelSelector=istio%2FmultiCluster%3Dtrue"));
-        get(format!("{core}/pods?labelSelector=app%3Distiod"));
         get(format!("{apps}?labelSelector=app%3Distiod"));
         if gateways {
             get(format!("{apps}/istio-eastwestgateway"));
@@ -150,6 +149,23 @@ pub(super) fn status(
             let gateways = "apis/networking.istio.io/v1/namespaces/istio-system/gateways";
             get(format!("/{gateways}/cross-network-gateway"));
         }
+    }
+    let mut script = what_runs(ground, clusters)?;
+    if let Script::Requests { phases, .. } = &mut script
+        && let Some(first) = phases.first_mut()
+    {
+        first.extend(reads);
+    }
+    Ok(script)
+}
+
+/// The part of it that an apply with nothing to do asks at its end: istiods and tokens.
+pub(super) fn what_runs(ground: &Ground<'_>, clusters: &[Cluster]) -> Result<Script, String> {
+    let (mut reads, mut reviews) = (Vec::new(), Vec::new());
+    for (index, cluster) in clusters.iter().enumerate() {
+        let mut get = |path: String| reads.push(Call::get(index, path));
+        let core = format!("/api/v1/namespaces/{NAMESPACE}");
+        get(format!("{core}/pods?labelSelector=app%3Distiod"));
         let words = ["get", "pods", "-n", NAMESPACE, "-l", "app=istiod", "-o", "name"];
         for pod in ground.kubectl(cluster, &words)?.lines() {
             let pod = pod.trim_start_matches("pod/");
