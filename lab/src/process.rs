@@ -131,7 +131,6 @@ pub(crate) fn ensure(
         .env_clear()
         .env("PATH", PATH)
         .env("HOME", run.path())
-        .env("GOGC", "50")
         .envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))))
         .env(MARK, run.path())
         .current_dir("/")
