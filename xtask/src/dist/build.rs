@@ -34,7 +34,7 @@ impl Sources {
             .current_dir(&self.root)
             .env("CARGO_ENCODED_RUSTFLAGS", rust)
             .env("CFLAGS", c)
-            // The linker for Windows writes the time into the binary.
+            // The linker for Windows and the C code of mimalloc write the time into the binary.
             .env("SOURCE_DATE_EPOCH", archive::TIME.to_string());
         run(&mut command)?;
         Ok(self.binary(target))
