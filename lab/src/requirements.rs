@@ -21,7 +21,7 @@ const GIB: u64 = 1 << 30;
 const DISK_TO_BUILD: u64 = 14 * GIB;
 /// Images of three nodes and the clusters' data.
 const DISK_TO_RUN: u64 = 4 * GIB;
-const MEMORY: u64 = 3 * GIB;
+const MEMORY: u64 = 4 * GIB;
 /// The minor version of Go that the modules ask for.
 const GO: u32 = 26;
 

@@ -68,7 +68,7 @@ pub struct Outcome {
     pub not_given_up: Vec<String>,
     /// The connections of the run, by context.
     connections: BTreeMap<String, Cluster>,
-    /// What was seen of the clusters before anything was written, by context.
+    /// What was seen of the clusters, by context, in a run that found nothing to write to any.
     seen: BTreeMap<String, Arc<Observed>>,
 }
 
@@ -176,7 +176,9 @@ pub async fn carry_out(
     let named = || work.iter().map(|one| (one.context().to_owned(), &one.reached));
     let connections: BTreeMap<String, Cluster> =
         named().map(|(context, reached)| (context, reached.cluster.clone())).collect();
-    let seen = named().map(|(context, reached)| (context, Arc::clone(&reached.seen))).collect();
+    let writes = !leavers.is_empty() || work.iter().any(|one| one.writes(true));
+    let seen = named().filter(|_| !writes);
+    let seen = seen.map(|(context, reached)| (context, Arc::clone(&reached.seen))).collect();
     let manner = Manner {
         wait: terms.wait,
         force: wishes.force,

@@ -4,7 +4,7 @@
 //! that they hold for each other are shown to the clusters that they lead to. What comes of it is
 //! judged without a network, against the topology and the root CA in the mesh directory.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -44,6 +44,8 @@ const TELL: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The longest wait for links after an apply.
 const SETTLE: Duration = Duration::from_secs(60);
+/// How long each call of the look after that may take.
+const AGAIN: Duration = Duration::from_secs(5);
 /// A look that is older than that is made again: plugins and other clusters may have taken their time.
 const MOMENT: Duration = Duration::from_secs(10);
 
@@ -135,7 +137,7 @@ async fn visit<'a>(
     cluster: Cluster,
     sites: &[&Site],
 ) -> Visit<'a> {
-    let cluster = cluster.with_deadline(options.request_timeout);
+    let cluster = cluster.within(options.request_timeout);
     let peers = peers(site, sites);
     let look = Box::pin(look::look(site, &cluster, &peers, local.many_networks())).await;
     let look = look.and_then(|look| identify(local, options, site, look));
@@ -187,7 +189,7 @@ pub(super) async fn told<T>(
 }
 
 /// Asks the istiods of clusters with links that are not up again, until they are, or the time is
-/// over. A cluster that took long is visited anew.
+/// over. Where that took long, or no istiod was ready, there is more than links to look at again.
 async fn settle(
     local: &Local,
     options: &Options,
@@ -197,23 +199,21 @@ async fn settle(
 ) {
     let started = Instant::now();
     let limit = options.timeout.min(SETTLE);
-    let mut told: BTreeMap<String, bool> = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    let mut again = BTreeSet::new();
     loop {
         let late = late(visits);
-        for (context, told) in &mut told {
-            if *told && !late.iter().any(|(_, site, _)| site.context() == context) {
-                *told = false;
-                let what = "all links are up".to_owned();
-                events.emit(Event::Finished { context: context.clone(), what });
-            }
-        }
+        tell_ends(&mut told, &late, events);
         if late.is_empty() || started.elapsed() >= limit {
             break;
         }
-        if started.elapsed() >= TELL {
+        let long = started.elapsed() >= TELL;
+        let replicas = |index: usize| visits[index].look.as_ref().map_or(0, |l| l.replicas.len());
+        again.extend(late.iter().map(|late| late.0).filter(|index| long || replicas(*index) == 0));
+        if long {
             for (_, site, what) in &late {
                 let context = site.context().to_owned();
-                told.insert(context.clone(), true);
+                told.insert(context.clone());
                 events.emit(Event::Waiting { context, what: what.clone() });
             }
         }
@@ -230,14 +230,30 @@ async fn settle(
             }
         }
     }
-    let again = visits.iter().enumerate().filter_map(|(index, Visit { site, cluster, .. })| {
-        let cluster = cluster.clone().filter(|_| told.contains_key(site.context()))?;
+    let again = again.into_iter().filter_map(|index| {
+        let Visit { site, cluster, .. } = &visits[index];
+        let cluster = cluster.as_ref()?.within(AGAIN);
         Some(async move { (index, visit(local, options, site, cluster, sites).await) })
     });
-    let again = fleet::all(options.parallel, again).await;
-    for (index, visit) in again {
-        visits[index] = visit;
+    for (index, visit) in fleet::all(options.parallel, again).await {
+        // One that does not answer just now was seen a moment ago.
+        if !matches!(visit.look, Err(Unseen::Unreachable(_))) {
+            visits[index] = visit;
+        }
     }
+    tell_ends(&mut told, &late(visits), events);
+}
+
+/// Tells which clusters that were told to be late are not any more.
+fn tell_ends(told: &mut BTreeSet<String>, late: &[(usize, &Site, String)], events: &Events) {
+    told.retain(|context| {
+        let is_late = late.iter().any(|(_, site, _)| site.context() == context);
+        if !is_late {
+            let what = "all links are up".to_owned();
+            events.emit(Event::Finished { context: context.clone(), what });
+        }
+        is_late
+    });
 }
 
 /// The clusters whose istiod has a remote secret that it has not followed yet: index, site and what
@@ -254,7 +270,7 @@ fn late<'a>(visits: &[Visit<'a>]) -> Vec<(usize, &'a Site, String)> {
             .map(|peer| format!("`{peer}`"))
             .collect();
         let what = match look.replicas.as_slice() {
-            [] => "istiod, no replica of which is ready".to_owned(),
+            [] if look.pods.is_some() => "a ready replica of istiod".to_owned(),
             _ => format!("istiod reading {}", missing.join(", ")),
         };
         (!missing.is_empty()).then_some((index, *site, what))

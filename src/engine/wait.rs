@@ -9,13 +9,15 @@ use crate::error::Failure;
 use crate::kube::{Cluster, ResourceId};
 use crate::plan::object::Key;
 
-/// The shortest and the longest time between two looks; it grows with the wait.
-const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+/// The shortest time between two looks.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The longest time between two looks.
+const LONGEST: Duration = Duration::from_secs(1);
 /// This part of the time waited so far passes until the next look.
 const PART: u32 = 20;
 /// How often the user is told what is still missing.
 const TELL: Duration = Duration::from_secs(5);
-/// How long a look may take though the time for the wait is over: at least one is made.
+/// How long a look, and the question why, may take though the time for the wait is over.
 const LEAST: Duration = Duration::from_secs(1);
 
 /// What a wait is for, and until when.
@@ -34,51 +36,71 @@ pub(super) struct Wait<'a> {
 enum Look<T> {
     There(T),
     Missing(String),
+    /// What this Deployment lacks. Its pods may tell why, and are asked where the user reads it.
+    Incomplete(String, Value),
+}
+
+/// How long after the last look the next one is made.
+fn interval(waited: Duration) -> Duration {
+    (waited / PART).clamp(SHORTEST, LONGEST)
 }
 
 impl Wait<'_> {
-    /// Looks again and again until `look` finds what it wants, or the time is over; it is told
-    /// whether the user will read what is missing. A request that fails is looked at as missing: an
-    /// API server may restart meanwhile. One that falls silent does not prolong the wait.
+    /// Looks again and again until `look` finds what it wants, or the time is over. A request
+    /// that fails is looked at as missing: an API server may restart meanwhile. One that falls silent
+    /// does not prolong the wait.
     async fn until<T>(
         &self,
         what: &str,
         hint: &str,
-        look: impl AsyncFn(bool) -> Result<Look<T>, crate::kube::Error>,
+        look: impl AsyncFn() -> Result<Look<T>, crate::kube::Error>,
     ) -> Result<T, Failure> {
         let started = Instant::now();
         let mut told = started;
-        let mut missing = String::new();
+        let (mut missing, mut reason) = (String::new(), String::new());
         loop {
             let asked = Instant::now();
             let end = self.deadline.max(asked + LEAST);
-            let read = told.elapsed() >= TELL || asked + LEAST >= self.deadline;
-            match tokio::time::timeout_at(end, look(read)).await {
+            let mut deployment = None;
+            match tokio::time::timeout_at(end, look()).await {
                 Ok(Ok(Look::There(found))) => return Ok(found),
-                Ok(Ok(Look::Missing(why))) => missing = why,
+                Ok(Ok(Look::Missing(why))) => (missing, reason) = (why, String::new()),
+                Ok(Ok(Look::Incomplete(why, of))) => (missing, deployment) = (why, Some(of)),
                 Ok(Err(error)) if error.is_final() => return Err(error.into()),
-                Ok(Err(error)) => missing = error.to_string(),
+                Ok(Err(error)) => (missing, reason) = (error.to_string(), String::new()),
                 Err(_) => {
                     let silence = format!("no answer for {} s", asked.elapsed().as_secs());
                     let before = if missing.is_empty() { "" } else { ", " };
-                    missing = [&missing, before, &silence].concat();
+                    missing = [&missing, &*reason, before, &silence].concat();
+                    reason.clear();
                 }
             }
-            if Instant::now() >= self.deadline {
-                let (context, limit) = (self.cluster.context(), self.limit.as_secs());
-                return Err(Failure::new(format!(
-                    "`{context}`: {what} did not get ready within {limit} s: {missing}"
-                ))
-                .hint(hint)
-                .hint("run apply again once that is mended: it goes on where it stopped"));
-            }
-            if read && told.elapsed() >= TELL {
+            let over = Instant::now() >= self.deadline;
+            if over || told.elapsed() >= TELL {
+                if let Some(deployment) = deployment
+                    && let Ok(Some(told)) =
+                        tokio::time::timeout(LEAST, self.pods_reason(&deployment)).await
+                {
+                    reason = told;
+                }
+                let missing = [&*missing, &*reason].concat();
+                if over {
+                    return Err(self
+                        .over(what, &missing)
+                        .hint(hint)
+                        .hint("run apply again once that is mended: it goes on where it stopped"));
+                }
                 told = Instant::now();
-                (self.tell)(missing.clone());
+                (self.tell)(missing);
             }
-            let [shortest, longest] = INTERVALS;
-            tokio::time::sleep((started.elapsed() / PART).clamp(shortest, longest)).await;
+            let next = Instant::now() + interval(started.elapsed());
+            tokio::time::sleep_until(next.min(self.deadline)).await;
         }
+    }
+
+    fn over(&self, what: &str, missing: &str) -> Failure {
+        let (context, limit) = (self.cluster.context(), self.limit.as_secs());
+        Failure::new(format!("`{context}`: {what} did not get ready within {limit} s: {missing}"))
     }
 
     /// Waits until a Deployment has rolled out its latest generation.
@@ -89,19 +111,21 @@ impl Wait<'_> {
             "look at its pods: `kubectl{at} -n {0} get pods`, and at `kubectl{at} -n {0} describe deployment {1}`",
             key.namespace, key.name,
         );
-        let look = async |read| {
+        let look = async || {
             let Some(deployment) = self.cluster.get(&id).await? else {
                 return Ok(Look::Missing(format!("there is no {key}")));
             };
-            let Some(missing) = rollout_missing(&deployment) else { return Ok(Look::There(())) };
-            let reason = if read { self.pods_reason(&deployment).await } else { String::new() };
-            Ok(Look::Missing(format!("{}: {missing}{reason}", key.name)))
+            Ok(match rollout_missing(&deployment) {
+                Some(missing) => Look::Incomplete(format!("{}: {missing}", key.name), deployment),
+                None => Look::There(()),
+            })
         };
         self.until(&key.to_string(), &hint, look).await
     }
 
-    /// Why the pods of a workload do not run, for the message only.
-    async fn pods_reason(&self, deployment: &Value) -> String {
+    /// Why the pods of a Deployment do not run, for the message only; `None` where they cannot be
+    /// asked.
+    async fn pods_reason(&self, deployment: &Value) -> Option<String> {
         let selector = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
         let selector: Vec<String> = selector
             .into_iter()
@@ -109,16 +133,17 @@ impl Wait<'_> {
             .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
             .collect();
         let namespace = deployment["metadata"]["namespace"].as_str();
-        let pods = self.cluster.list("v1", "Pod", namespace, Some(&selector.join(","))).await;
-        let pods = pods.unwrap_or_default();
-        pods.iter().find_map(pod_reason).map_or_else(String::new, |reason| format!(" ({reason})"))
+        let pods =
+            self.cluster.list("v1", "Pod", namespace, Some(&selector.join(","))).await.ok()?;
+        let reason = pods.iter().find_map(pod_reason);
+        Some(reason.map_or_else(String::new, |reason| format!(" ({reason})")))
     }
 
     /// Waits until istiod's webhook injects: a dry run of a pod that asks for it comes back with
     /// a proxy.
     pub(super) async fn injection(&self, namespace: &str, revision: &str) -> Result<(), Failure> {
         let pod = probe_pod(namespace, revision);
-        let look = async |_| match self.cluster.create(&pod, true).await {
+        let look = async || match self.cluster.create(&pod, true).await {
             Ok(answer) if is_injected(&answer) => Ok(Look::There(())),
             Ok(_) => Ok(Look::Missing("the injection webhook does not answer yet".into())),
             Err(error) if error.is_unreachable() => Err(error),
@@ -134,7 +159,7 @@ impl Wait<'_> {
     /// Waits until a Service of type LoadBalancer has an address: an IP or a hostname.
     pub(super) async fn address(&self, namespace: &str, name: &str) -> Result<String, Failure> {
         let id = ResourceId::namespaced("v1", "Service", namespace, name);
-        let look = async |_| {
+        let look = async || {
             let service = self.cluster.get(&id).await?;
             Ok(match service.as_ref().and_then(service_address) {
                 Some(address) => Look::There(address),
@@ -225,6 +250,14 @@ fn is_injected(pod: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_get_rarer() {
+        let after = |seconds| interval(Duration::from_secs(seconds));
+        assert_eq!(after(0), SHORTEST);
+        assert_eq!(after(10), Duration::from_millis(500));
+        assert_eq!(after(600), LONGEST);
+    }
 
     #[test]
     fn an_old_rollout_is_not_taken_for_the_new_one() {

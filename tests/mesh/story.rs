@@ -9,7 +9,7 @@ use multimesh_lab::Cluster;
 use serde_json::Value;
 
 use crate::cleanup::{Cleanup, delete_echo};
-use crate::live::{User, versions};
+use crate::live::{Run, User, versions};
 use crate::traces::{differences, objects};
 use crate::traffic::{answering, requests_are_answered_from_everywhere};
 use crate::{clusters, secrets};
@@ -45,11 +45,15 @@ fn a_mesh_is_made_used_and_removed_without_a_trace() {
     let settled: Vec<_> = three.iter().map(versions).collect();
     let again = user.run(&["apply", "-vv"]).expect(0).says("nothing to change in 3 clusters");
     assert!(again.stderr.contains("6 of 6 links up"), "{}", again.stderr);
-    let asked = again.stderr.lines().filter(|line| line.contains("path=\"/version\"")).count();
-    assert_eq!(asked, 3, "what was not written is not read again:\n{}", again.stderr);
+    let looks = |run: &Run| run.stderr.lines().filter(|l| l.contains("path=\"/version\"")).count();
+    assert_eq!(looks(&again), 3, "what was not written is not read again:\n{}", again.stderr);
     for (cluster, settled) in three.iter().zip(&settled) {
         assert_eq!(&versions(cluster), settled, "{}", cluster.context);
     }
+    let link = format!("istio-remote-secret-{}", three[1].context);
+    lab.kubectl(&three[0], &["-n", "istio-system", "delete", "secret", &link], None).unwrap();
+    let mended = user.run(&["apply", "-vv"]).expect(0).says("1 created").says("6 of 6 links up");
+    assert!(looks(&mended) >= 6, "all is read again after a write:\n{}", mended.stderr);
 
     one_leaves_while_requests_go_on(&user, &three);
     delete_echo(lab, &three);

@@ -126,17 +126,23 @@ struct Link<'a>(&'a Lab, &'static str);
 
 impl Drop for Link<'_> {
     fn drop(&mut self) {
-        ip(self.0, &format!("link delete {}", self.1));
+        let mut ip = self.0.command("ip").unwrap();
+        ip.args(["link", "delete", self.1]).output().unwrap();
     }
 }
 
 #[test]
 fn the_router_keeps_its_address_when_a_node_comes() {
     let lab = crate::live::lab();
-    let address = || ip(&lab, "-brief link show br0").split_whitespace().nth(2).map(str::to_owned);
+    let address = || {
+        let line = ip(&lab, "-brief link show br0");
+        line.split_whitespace().nth(2).unwrap_or_else(|| panic!("{line}")).to_owned()
+    };
     let before = address();
-    ip(&lab, "link add lowest address 02:00:00:00:00:01 type veth peer name highest");
+    // What an interrupted run of this test left.
+    drop(Link(&lab, "lowest"));
     let _link = Link(&lab, "lowest");
+    ip(&lab, "link add lowest address 02:00:00:00:00:01 type veth peer name highest");
     ip(&lab, "link set lowest master br0");
     assert_eq!(address(), before);
 }

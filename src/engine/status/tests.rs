@@ -387,3 +387,28 @@ fn the_worst_findings_come_first() {
     let facts = mesh.status().facts();
     assert_eq!(facts.iter().filter(|fact| fact.starts_with("not yet: ")).count(), 2, "{facts:#?}");
 }
+
+/// What the end of an apply would wait for.
+fn awaited(change: impl FnOnce(&mut super::look::Look)) -> Vec<String> {
+    let mut mesh = Mesh::new();
+    change(mesh.look(0));
+    let looks = std::mem::take(&mut mesh.looks);
+    let visit = |(site, look)| Visit { site, cluster: None, look };
+    let visits: Vec<Visit<'_>> = mesh.local.sites.iter().zip(looks).map(visit).collect();
+    late(&visits).into_iter().map(|(_, site, what)| format!("{}: {what}", site.context())).collect()
+}
+
+#[test]
+fn an_apply_waits_for_what_istiod_does_not_read_yet() {
+    assert_eq!(awaited(|_| ()), [""; 0]);
+    let unread = awaited(|look| {
+        look.replicas[0].clusters.remove("west-1");
+    });
+    assert_eq!(unread, ["east-1: istiod reading `west-1`"]);
+    assert_eq!(awaited(|look| look.replicas.clear()), ["east-1: a ready replica of istiod"]);
+    let unlisted = awaited(|look| {
+        look.replicas.clear();
+        look.pods = None;
+    });
+    assert_eq!(unlisted, ["east-1: istiod reading `east-2`, `west-1`"], "it may well be ready");
+}

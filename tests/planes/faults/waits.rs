@@ -106,7 +106,7 @@ fn a_server_that_falls_silent_does_not_prolong_a_wait() {
     if took > Duration::from_secs(20) {
         lost.push(format!("it took {took:?}"));
     }
-    for text in ["did not get ready within 15 s", "0 of 1 ready", "no answer for", "hint:"] {
+    for text in ["did not get ready within 15 s", "istiod: 0 of 1 ", "no answer for", "hint:"] {
         if status.code() != Some(1) || !said.contains(text) {
             lost.push(format!("{text:?} is not told in {status}: {said}"));
         }

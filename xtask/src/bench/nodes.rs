@@ -24,13 +24,24 @@ struct Figures {
     idle_floor: Vec<f64>,
     idle_written: Vec<f64>,
     read_back_floor: Vec<f64>,
-    requests: [usize; 4],
+    requests: Requests,
     writes: Vec<String>,
     status: Vec<f64>,
     status_istioctl: Vec<f64>,
     status_floor: Vec<f64>,
     join: Vec<f64>,
     alone: Vec<f64>,
+}
+
+/// How many requests the tool makes, and the floors.
+#[derive(Default)]
+struct Requests {
+    apply: usize,
+    unread: usize,
+    lists: usize,
+    both: usize,
+    status: usize,
+    status_floor: usize,
 }
 
 /// Measures what is chosen of these rows.
@@ -86,10 +97,13 @@ fn idle(
     let lists = scripts::lists(ground, clusters)?;
     let floor = ground.floor(&lists)?;
     let what_runs = scripts::what_runs(ground, clusters)?;
-    let both = ground.floor(&scripts::then(scripts::lists(ground, clusters)?, what_runs))?;
+    let both_scripts = scripts::then(scripts::lists(ground, clusters)?, what_runs);
+    let both = ground.floor(&both_scripts)?;
     unchanged(mesh, &["apply"])?;
-    figures.requests[0] = mesh.requests(&["apply"])?;
-    figures.requests[1] = scripts::size(&lists);
+    figures.requests.apply = mesh.requests(&["apply"])?;
+    figures.requests.unread = mesh.requests(&["apply", "--wait=false"])?;
+    figures.requests.lists = scripts::size(&lists);
+    figures.requests.both = scripts::size(&both_scripts);
     for _ in 0..super::SHORT {
         figures.idle.push(unchanged(mesh, &["apply"])?);
         figures.idle_floor.push(floor.run()?.seconds);
@@ -120,8 +134,8 @@ fn status(
 ) -> Result<(), String> {
     let script = scripts::status(ground, clusters, true)?;
     let floor = ground.floor(&script)?;
-    figures.requests[2] = mesh.requests(&["status"])?;
-    figures.requests[3] = scripts::size(&script);
+    figures.requests.status = mesh.requests(&["status"])?;
+    figures.requests.status_floor = scripts::size(&script);
     for _ in 0..super::SHORT {
         figures.status.push(mesh.run(&["status"])?.seconds);
         figures.status_floor.push(floor.run()?.seconds);
@@ -212,23 +226,29 @@ fn rows(f: &Figures, chosen: &Chosen) -> Vec<Row> {
                 .fact("writes", f.writes.clone()),
         );
         rows.push(Row::ratio("idle", what, "by hand again", (&f.idle, &f.idle_manual), 0.05));
-        let row = |what: &str, with, series: (&[f64], &[f64]), aim| {
-            Row::ratio("idle", what, with, series, aim)
-                .fact("requests", f.requests[0])
-                .fact("requests_of_the_floor", f.requests[1])
+        let row = |what: &str, with, series: (&[f64], &[f64]), requests: (usize, usize)| {
+            Row::ratio("idle", what, with, series, Some(1.3))
+                .fact("requests", requests.0)
+                .fact("requests_of_the_floor", requests.1)
         };
+        let requests = &f.requests;
         let unread = "the same with `--wait=false`, 3 clusters";
         let lists = "the floor: one list a kind";
-        rows.push(row(unread, lists, (&f.idle_written, &f.idle_floor), Some(1.3)));
+        rows.push(row(
+            unread,
+            lists,
+            (&f.idle_written, &f.idle_floor),
+            (requests.unread, requests.lists),
+        ));
         let both = "the floor: these lists, then istiods and tokens";
-        rows.push(row(what, both, (&f.idle, &f.read_back_floor), Some(1.3)));
-        rows.push(row(what, lists, (&f.idle, &f.idle_floor), Some(1.3)));
+        rows.push(row(what, both, (&f.idle, &f.read_back_floor), (requests.apply, requests.both)));
+        rows.push(row(what, lists, (&f.idle, &f.idle_floor), (requests.apply, requests.lists)));
     }
     if chosen.has(Group::Status) {
         let row = |with, theirs: &[f64], aim| {
             Row::ratio("status", "`status`, 3 clusters with nodes", with, (&f.status, theirs), aim)
-                .fact("requests", f.requests[2])
-                .fact("requests_of_the_floor", f.requests[3])
+                .fact("requests", f.requests.status)
+                .fact("requests_of_the_floor", f.requests.status_floor)
         };
         rows.push(row("istioctl, one after the other", &f.status_istioctl, None));
         rows.push(row("the floor", &f.status_floor, Some(1.3)));
