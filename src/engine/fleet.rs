@@ -22,3 +22,11 @@ pub(super) async fn try_all<T, E>(
     use futures::TryStreamExt as _;
     stream::iter(futures).buffered(limit.max(1)).try_collect().await
 }
+
+/// Runs what keeps a processor busy, such as reading a whole manifest, beside what waits for answers.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

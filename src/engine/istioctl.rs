@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use super::fleet;
 use super::home::cause;
 use crate::error::Failure;
 use crate::files;
@@ -111,13 +112,14 @@ impl Istioctl {
         let kept = self.kept(version, &input);
         let output = match ahead {
             Some(output) => output?,
-            None => match read_cached(&kept) {
+            None => match read_cached(kept.clone()).await {
                 Some(objects) => return Ok(objects),
                 None => self.run_on(&input, file).await?,
             },
         };
-        let text = String::from_utf8_lossy(&output.stdout);
-        let objects = manifest::parse(&text)
+        let parse = move || manifest::parse(&String::from_utf8_lossy(&output.stdout));
+        let objects = fleet::aside(parse)
+            .await
             .map_err(|why| Failure::new(why.to_string()).hint(self.try_hint(file)))?;
         store_cached(&self.cache, &kept, &objects);
         Ok(objects)
@@ -269,8 +271,8 @@ fn shorten(stderr: &str, file: &Path) -> String {
     line.chars().take(300).chain("...".chars()).collect()
 }
 
-fn read_cached(path: &Path) -> Option<Vec<Value>> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+async fn read_cached(path: PathBuf) -> Option<Vec<Value>> {
+    fleet::aside(move || serde_json::from_slice(&std::fs::read(path).ok()?).ok()).await
 }
 
 /// Keeps a rendering; failing to costs the next run a render and nothing else.
