@@ -6,6 +6,7 @@ use rcgen::{
     SanType, SerialNumber,
 };
 use time::OffsetDateTime;
+use x509_parser::x509::X509Name;
 
 use super::inspect::Certificate;
 use super::key::Signer;
@@ -89,6 +90,9 @@ pub fn intermediate(
     params.use_authority_key_identifier_extension = above.subject_key_id.is_some();
 
     let subject_problem = || Error::RootSubject { subject: above.subject.clone() };
+    if !has_readable_types(above.parsed()?.subject()) {
+        return Err(subject_problem());
+    }
     let root_signer = key.signer()?;
     let issuer = Issuer::from_ca_cert_der(&above.der().into(), &root_signer.0)
         .map_err(|_| subject_problem())?;
@@ -105,6 +109,15 @@ pub fn intermediate(
         Cacerts { ca_cert, ca_key: signer.pem(), root_cert: root.cert_pem.clone(), cert_chain };
     cacerts.verify(above, now)?;
     Ok(cacerts)
+}
+
+/// Whether every attribute of `name` has a type that reads as an object identifier. The parser takes
+/// those under 2.40 and above for a first arc beyond 2, of which there is none (X.660), and so it
+/// reads damage too; rcgen panics when it is to write such a type again.
+fn has_readable_types(name: &X509Name<'_>) -> bool {
+    name.iter_attributes().all(|attribute| {
+        attribute.attr_type().iter().and_then(|mut arcs| arcs.next()).is_some_and(|arc| arc <= 2)
+    })
 }
 
 /// What both levels share. Every date, the name and the serial are set: rcgen's defaults are valid
@@ -318,6 +331,26 @@ mod tests {
             parsed.verify_signature(Some(above.public_key())).unwrap();
             assert_eq!(issued.authority_key_id, root.certificate.subject_key_id, "{key}");
             assert_eq!(issued.organization.as_deref(), Some("Example"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_root_with_an_attribute_of_an_unreadable_type_signs_nothing() {
+        let signer = Signer::generate().unwrap();
+        for (arcs, repeated) in [(vec![2, 5, 4, 97], true), (vec![2, 49, 1], false)] {
+            let mut params = params(at(NOW).as_second(), at(NOW).as_second() + DAY).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CustomDnType(arcs), "Example");
+            let cert_pem = params.self_signed(&signer.0).unwrap().pem();
+            let certificate = Certificate::from_pem(&cert_pem).unwrap();
+            let root = Root { certificate, cert_pem, key: Some(signer.pem()) };
+            let issued = intermediate(&root, "east-1", "istio-system", at(NOW));
+            if repeated {
+                issued.unwrap();
+            } else {
+                let error = issued.unwrap_err();
+                assert!(matches!(error, Error::RootSubject { .. }), "{error}");
+            }
         }
     }
 
