@@ -111,12 +111,15 @@ pub fn intermediate(
     Ok(cacerts)
 }
 
-/// Whether every attribute of `name` has a type that reads as an object identifier. The parser takes
-/// those under 2.40 and above for a first arc beyond 2, of which there is none (X.660), and so it
-/// reads damage too; rcgen panics when it is to write such a type again.
+/// Whether every attribute of `name` has a type that can be written again; rcgen panics at others. The
+/// parser takes what is under 2.40 and above for a first arc beyond 2, of which there is none (X.660),
+/// and reads damage as that, or as a single arc.
 fn has_readable_types(name: &X509Name<'_>) -> bool {
     name.iter_attributes().all(|attribute| {
-        attribute.attr_type().iter().and_then(|mut arcs| arcs.next()).is_some_and(|arc| arc <= 2)
+        let arcs = attribute.attr_type().iter();
+        arcs.is_some_and(|mut arcs| {
+            arcs.next().is_some_and(|arc| arc <= 2) && arcs.next().is_some()
+        })
     })
 }
 
@@ -337,20 +340,30 @@ mod tests {
     #[test]
     fn a_root_with_an_attribute_of_an_unreadable_type_signs_nothing() {
         let signer = Signer::generate().unwrap();
-        for (arcs, repeated) in [(vec![2, 5, 4, 97], true), (vec![2, 49, 1], false)] {
+        let root = |arcs: Vec<u64>| {
             let mut params = params(at(NOW).as_second(), at(NOW).as_second() + DAY).unwrap();
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.distinguished_name.push(DnType::CustomDnType(arcs), "Example");
             let cert_pem = params.self_signed(&signer.0).unwrap().pem();
             let certificate = Certificate::from_pem(&cert_pem).unwrap();
-            let root = Root { certificate, cert_pem, key: Some(signer.pem()) };
-            let issued = intermediate(&root, "east-1", "istio-system", at(NOW));
-            if repeated {
-                issued.unwrap();
-            } else {
-                let error = issued.unwrap_err();
-                assert!(matches!(error, Error::RootSubject { .. }), "{error}");
-            }
+            Root { certificate, cert_pem, key: Some(signer.pem()) }
+        };
+        let issue = |root| intermediate(&root, "east-1", "istio-system", at(NOW));
+        let readable = root(vec![2, 5, 4, 97]);
+        // The same length, with an identifier of one byte.
+        let (from, to) = (b"\x06\x03\x55\x04\x61\x0c\x07", b"\x06\x01\x00\x0c\x09AB");
+        let mut der = readable.certificate.der().to_vec();
+        while let Some(at) = der.windows(from.len()).position(|window| window == from) {
+            der[at..at + to.len()].copy_from_slice(to);
+        }
+        let body = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, der);
+        let cert_pem = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        let certificate = Certificate::from_pem(&cert_pem).unwrap();
+        let single = Root { certificate, cert_pem, key: Some(signer.pem()) };
+        issue(readable).unwrap();
+        for unreadable in [root(vec![2, 49, 1]), single] {
+            let error = issue(unreadable).unwrap_err();
+            assert!(matches!(error, Error::RootSubject { .. }), "{error}");
         }
     }
 
