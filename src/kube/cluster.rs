@@ -228,11 +228,12 @@ impl Cluster {
         self.ask_json(&ask).await
     }
 
-    /// Reads text from a raw path, such as the metrics of a pod through
+    /// Reads text that a pod serves, such as its metrics through
     /// `/api/v1/namespaces/NAMESPACE/pods/POD:PORT/proxy/metrics`.
     pub async fn get_text(&self, path: &str) -> Result<String, Error> {
         let mut ask = Ask::get("get", path.to_owned(), path.to_owned());
         ask.accept = "*/*";
+        ask.of_pod = true;
         let bytes = self.ask(&ask).await?;
         String::from_utf8(bytes.into()).map_err(|_| Error::Garbled {
             call: Box::new(self.call("get", path.to_owned())),

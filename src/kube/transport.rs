@@ -29,6 +29,8 @@ pub(super) struct Ask {
     pub(super) body: Vec<u8>,
     /// Whether it may arrive twice without harm.
     pub(super) repeatable: bool,
+    /// Whether a pod answers it, to which the API server leads.
+    pub(super) of_pod: bool,
 }
 
 impl Ask {
@@ -44,6 +46,7 @@ impl Ask {
             content_type: "",
             body: Vec::new(),
             repeatable: true,
+            of_pod: false,
         }
     }
 
@@ -52,6 +55,10 @@ impl Ask {
             .method(&self.method)
             .uri(&self.path)
             .header(http::header::ACCEPT, self.accept);
+        if self.of_pod {
+            // Else the API server asks the pod for a compressed answer, only to unpack it.
+            request = request.header(http::header::ACCEPT_ENCODING, "identity");
+        }
         if !self.content_type.is_empty() {
             request = request.header(http::header::CONTENT_TYPE, self.content_type);
         }
