@@ -17,7 +17,7 @@ use crate::engine::event::Events;
 use crate::engine::lease::{Basis, Leases};
 use crate::engine::leave::{Departure, Fate};
 use crate::engine::local::Local;
-use crate::engine::prepare::prepare;
+use crate::engine::prepare::{Wishes, prepare};
 use crate::engine::rename::follow_renames;
 use crate::engine::status;
 use crate::error::{Exit, Failure};
@@ -86,13 +86,13 @@ pub(super) async fn run(
     let _lock = writing::lock(ui, &local, &options, &leases).await?;
     let mut local = Local::load(&options)?;
     args.wishes.forget(&mut local)?;
-    let wishes = args.wishes.wishes();
+    let wishes = Wishes { read_back: args.wait, ..args.wishes.wishes() };
     let same_run = options.same_run(local.topology.mesh_id.as_ref());
     let mut progress = Progress::new(ui);
     let mut events: Events = Arc::clone(&progress) as Events;
     follow_renames(&mut local, &options, &events).await?;
     // Again, if another run was waited for: the leases of this one are held from then on.
-    let (prepared, terms) = loop {
+    let (mut prepared, terms) = loop {
         let mut prepared = prepare(&local, &options, &wishes, Purpose::Write, &events).await?;
         prepared.check_foreign(&wishes, &same_run)?;
         let outline = prepared.outline(&local, &wishes);
@@ -115,10 +115,12 @@ pub(super) async fn run(
             break (prepared, terms);
         }
     };
+    let ahead = prepared.take_ahead();
     let outcome = carry_out(prepared, &local, &options, &wishes, &terms, &leases, &events).await?;
     let done = outcome.done_members(&local);
     let report = if args.wait && !done.is_empty() {
-        Some(status::settled(&local, &options, &done, &events).await)
+        let ahead = ahead.filter(|_| outcome.wrote_nothing());
+        Some(status::settled(&local, &options, &done, ahead, &events).await)
     } else {
         None
     };

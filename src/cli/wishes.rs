@@ -37,6 +37,7 @@ impl WishArgs {
             force: self.force_conflicts,
             rename: self.allow_cluster_rename,
             keep_control_plane: self.keep_control_plane,
+            ..Wishes::default()
         }
     }
 

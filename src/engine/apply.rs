@@ -12,9 +12,8 @@ use super::lease::{Basis, Leases};
 use super::leave::{Departure, Fate, Leaver, Members};
 use super::links::Exchange;
 use super::local::{Local, Options, Site};
-use super::observe::Observed;
 pub use super::prepare::Wishes;
-use super::prepare::{Prepared, Work, settle, unlisted_kinds};
+use super::prepare::{Prepared, Work, leave_out, unlisted_kinds};
 use super::rollout::{Manner, Rollout, Written};
 use super::state::{Left, Record, State};
 use super::status::Applied;
@@ -68,8 +67,6 @@ pub struct Outcome {
     pub not_given_up: Vec<String>,
     /// The connections of the run, by context.
     connections: BTreeMap<String, Cluster>,
-    /// What was seen of the clusters, by context, in a run that found nothing to write to any.
-    seen: BTreeMap<String, Arc<Observed>>,
 }
 
 impl Outcome {
@@ -87,12 +84,8 @@ impl Outcome {
 
     /// The members that are done.
     pub fn done_members<'a>(&'a self, local: &'a Local) -> Vec<Applied<'a>> {
-        let unchanged = self.is_unchanged();
-        let done = |site: &'a Site| {
-            let cluster = self.done_cluster(site.context())?;
-            let seen = self.seen.get(site.context()).filter(|_| unchanged);
-            Some(Applied { site, cluster, seen: seen.map(Arc::as_ref) })
-        };
+        let done =
+            |site: &'a Site| Some(Applied { site, cluster: self.done_cluster(site.context())? });
         local.selected().filter_map(done).collect()
     }
 
@@ -102,6 +95,15 @@ impl Outcome {
             result.as_ref().is_err_and(|failure| failure.exit == Exit::Partial)
         };
         self.clusters.iter().any(|(_, result)| waits(result))
+    }
+
+    /// Whether everything was as it should be in the members that are done.
+    pub fn wrote_nothing(&self) -> bool {
+        self.clusters.iter().all(|(_, result)| match result {
+            Ok(Done::Member(written)) => written.is_nothing(),
+            Ok(Done::Left(_)) => false,
+            Err(_) => true,
+        })
     }
 
     /// Whether everything was as it should be.
@@ -133,15 +135,10 @@ pub async fn take_leases(
     if taken.old {
         return Ok(Basis::Old);
     }
-    prepared.work.retain(|work| !taken.refused.contains_key(work.context()));
-    prepared.leavers.retain(|leaver| !taken.refused.contains_key(leaver.context()));
-    for (context, failure) in &taken.refused {
-        events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
-    }
-    if !taken.refused.is_empty() {
-        for text in settle(local, &mut prepared.work) {
-            events.emit(Event::Note { text });
-        }
+    let lost = &taken.refused;
+    prepared.leavers.retain(|leaver| !lost.contains_key(leaver.context()));
+    if !lost.is_empty() {
+        leave_out(&mut prepared.work, lost, local, events);
     }
     prepared.failed.extend(taken.refused);
     Ok(Basis::Current)
@@ -157,7 +154,7 @@ pub async fn carry_out(
     leases: &Leases,
     events: &Events,
 ) -> Result<Outcome, Failure> {
-    let Prepared { istio, trust, work, leavers, failed } = prepared;
+    let Prepared { istio, trust, work, leavers, failed, .. } = prepared;
     trust.save(&local.home.certs())?;
     // On record before the first write: what a run leaves half done must be found again.
     let mut state = local.state.clone();
@@ -173,12 +170,8 @@ pub async fn carry_out(
         }
     }
     state.save(&local.home.state())?;
-    let named = || work.iter().map(|one| (one.context().to_owned(), &one.reached));
-    let connections: BTreeMap<String, Cluster> =
-        named().map(|(context, reached)| (context, reached.cluster.clone())).collect();
-    let writes = !leavers.is_empty() || work.iter().any(|one| one.writes(true));
-    let seen = named().filter(|_| !writes);
-    let seen = seen.map(|(context, reached)| (context, Arc::clone(&reached.seen))).collect();
+    let named = |one: &Work<'_>| (one.context().to_owned(), one.reached.cluster.clone());
+    let connections: BTreeMap<String, Cluster> = work.iter().map(named).collect();
     let manner = Manner {
         wait: terms.wait,
         force: wishes.force,
@@ -205,7 +198,7 @@ pub async fn carry_out(
         .filter_map(|site| results.remove_entry(site.context()))
         .collect();
     clusters.extend(results);
-    Ok(Outcome { clusters, state, not_given_up, connections, seen })
+    Ok(Outcome { clusters, state, not_given_up, connections })
 }
 
 /// Strikes a cluster that left off the record, or notes that it was left standing.

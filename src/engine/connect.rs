@@ -17,7 +17,7 @@ use crate::kube::{self, Cluster, ConnectOptions};
 pub enum Purpose {
     /// It only looks.
     Look,
-    /// It writes, so it needs the rights to.
+    /// It writes where there is something to write, and needs the rights to.
     Write,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn connect_options(options: &Options) -> ConnectOptions {
 }
 
 /// Reaches all selected clusters. One that does not answer stops no other, see [`Fleet::some`]; one
-/// whose rights do not suffice stops the run before anything is written, if it is going to write.
+/// that may not even be looked at stops a run that is going to write.
 pub async fn reach_all<'a>(
     local: &'a Local,
     options: &Options,
@@ -165,18 +165,10 @@ pub(super) async fn reach<'a>(
     purpose: Purpose,
 ) -> Result<Reached<'a>, Unreached> {
     let cluster = connect(local, options, site.context()).await?;
-    let rights = async {
-        match purpose {
-            Purpose::Write => policy::check_rights(site, &cluster).await,
-            Purpose::Look => Ok(None),
-        }
-    };
-    let (missing, seen) = futures::join!(rights, observe(&cluster, site.namespace()));
-    // Missing rights say more than the look that they made fail.
-    if let Some(missing) = missing? {
-        return Err(Unreached::Refused(missing));
+    match Box::pin(observe(&cluster, site.namespace())).await {
+        Ok(seen) => Ok(Reached { site, seen: Arc::new(seen), cluster }),
+        Err(error) => Err(policy::unreached(site, &cluster, purpose, error).await),
     }
-    Ok(Reached { site, seen: Arc::new(seen?), cluster })
 }
 
 /// Of so many clusters it is told why they cannot be worked on; of the others, how many they are.

@@ -1,5 +1,8 @@
 //! Many clusters at once, some at a time.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
+
 use futures::StreamExt as _;
 use futures::stream;
 
@@ -27,6 +30,37 @@ pub(super) async fn try_all<T, E>(
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => resume_unwind(error.into_panic()),
+    }
+}
+
+/// Runs what keeps a processor busy for each of the items, on all processors; results come in the order
+/// of the input.
+pub(super) fn spread<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let each = items.len().div_ceil(threads).max(1);
+    let mut items = items.into_iter();
+    let work = &work;
+    std::thread::scope(|scope| {
+        let shares = std::iter::from_fn(|| Some(items.by_ref().take(each).collect::<Vec<T>>()));
+        let shares = shares.take_while(|share| !share.is_empty());
+        let runs =
+            shares.map(|share| scope.spawn(|| share.into_iter().map(work).collect::<Vec<R>>()));
+        let runs: Vec<_> = runs.collect();
+        let done = runs.into_iter().map(|run| run.join().unwrap_or_else(|p| resume_unwind(p)));
+        done.flatten().collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_all_processors_come_in_order() {
+        for count in [0, 1, 2, 3, 100] {
+            let doubled: Vec<u32> = (0..count).map(|number| number * 2).collect();
+            assert_eq!(spread((0..count).collect(), |number: u32| number * 2), doubled);
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::identity;
 use super::lease::{ClusterLease, Leases};
 use super::links::{self, token_of};
 use super::local::{Local, Options, Site};
+use super::policy;
 use super::status::token::{Review, try_review};
 use super::teardown::{self, Cleared, Demolition, look};
 use crate::error::Failure;
@@ -193,6 +194,10 @@ async fn survey_one<'a>(
     let reached = Box::pin(reach(local, options, site, purpose)).await.map_err(Failure::from)?;
     identity::check(local, options, std::slice::from_ref(&reached))?;
     teardown::check_owner(local, options, &reached)?;
+    if purpose == Purpose::Write {
+        let missing = policy::check_rights(site, &reached.cluster).await?;
+        missing.map_or(Ok(()), Err)?;
+    }
     let removal = look(&reached.cluster, site.namespace(), &reached.seen).await?;
     let secrets = || reached.seen.ours.values().filter(|object| object["kind"] == "Secret");
     let links = secrets().filter(|s| label(s, remote_secret::LABEL) == Some("true"));

@@ -79,23 +79,24 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
     let at = Instant::now();
     let id = set_id(namespace);
     let parent = ResourceId::namespaced("v1", "ConfigMap", namespace, PARENT);
-    let cacerts = ResourceId::namespaced("v1", "Secret", namespace, "cacerts");
-    let ns = ResourceId::cluster("v1", "Namespace", namespace);
     let selector = format!("{}=true", remote_secret::LABEL);
     let held = ResourceId::namespaced(lease::API_VERSION, "Lease", namespace, lease::NAME);
-    let (uid, version, parent, ns, cacerts, istiods, remote_secrets, lease, ours) = futures::try_join!(
+    let (uid, version, parent, istiods, remote_secrets, lease, ours) = futures::try_join!(
         cluster.uid(),
         cluster.version(),
         cluster.get(&parent),
-        cluster.get(&ns),
-        cluster.get(&cacerts),
         cluster.list("apps/v1", "Deployment", None, Some("app=istiod")),
         cluster.list("v1", "Secret", Some(namespace), Some(&selector)),
         cluster.get(&held),
         members(cluster, &id, &KINDS),
     )?;
+    let (others, ns, cacerts) = futures::try_join!(
+        members_of_other_kinds(cluster, &id, parent.as_ref()),
+        find(cluster, &ours, ResourceId::cluster("v1", "Namespace", namespace)),
+        find(cluster, &ours, ResourceId::namespaced("v1", "Secret", namespace, "cacerts")),
+    )?;
     let mut ours = ours;
-    ours.extend(members_of_other_kinds(cluster, &id, parent.as_ref()).await?);
+    ours.extend(others);
     Ok(Observed {
         at,
         uid: uid.to_owned(),
@@ -108,6 +109,19 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         remote_secrets,
         lease,
     })
+}
+
+/// Finds an object among those that were listed, and where it is somebody else's, or not there, by
+/// asking.
+async fn find(
+    cluster: &Cluster,
+    listed: &BTreeMap<Key, Value>,
+    id: ResourceId,
+) -> Result<Option<Value>, Error> {
+    match listed.get(&id.key()) {
+        Some(object) => Ok(Some(object.clone())),
+        None => cluster.get(&id).await,
+    }
 }
 
 /// Lists the members of an apply set that are of these kinds, each `(apiVersion, kind)`.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::connect::Reached;
+use super::connect::{Purpose, Reached, Unreached};
+use super::fleet;
 use super::identity;
 use super::local::{Local, Options, Site};
 use crate::error::Failure;
@@ -47,6 +48,45 @@ pub(super) async fn check_rights(
         })
         .collect();
     check_access(site, cluster, &needed).await
+}
+
+/// Why a cluster cannot be worked on that answered with this error. All rights that are missing say
+/// more than the one that made a look fail.
+pub(super) async fn unreached(
+    site: &Site,
+    cluster: &Cluster,
+    purpose: Purpose,
+    error: kube::Error,
+) -> Unreached {
+    if purpose == Purpose::Look || !matches!(error, kube::Error::Forbidden { .. }) {
+        return error.into();
+    }
+    match check_rights(site, cluster).await {
+        Ok(Some(missing)) => Unreached::Refused(missing),
+        Ok(None) => error.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// As [`check_rights`], for all clusters that a run is going to write to. One where rights are
+/// missing stops the run; gives the contexts of those that did not answer, and why.
+pub(super) async fn check_all_rights<'a>(
+    parallel: usize,
+    reached: impl Iterator<Item = &'a Reached<'a>>,
+) -> Result<BTreeMap<String, Failure>, Failure> {
+    let checks = reached.map(|Reached { site, cluster, .. }| async move {
+        (site.context().to_owned(), check_rights(site, cluster).await)
+    });
+    let (mut missing, mut silent) = (Vec::new(), BTreeMap::new());
+    for (context, check) in fleet::all(parallel, checks.collect::<Vec<_>>()).await {
+        match check {
+            Ok(found) => missing.extend(found),
+            Err(error) => {
+                silent.insert(context, error.into());
+            }
+        }
+    }
+    join(missing).map_or(Ok(silent), Err)
 }
 
 /// As [`check_rights`], for these rights.

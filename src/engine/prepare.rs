@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::check::check;
-use super::connect::{Fleet, Purpose, Reached, reach_all};
+use super::connect::{Fleet, Purpose, Reached, Unreached, reach_all};
 use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::identity;
@@ -17,12 +17,13 @@ use super::links::{self, LinkChange};
 use super::local::{Local, Options, Site};
 use super::observe::{self, Observed};
 use super::policy;
+use super::status::Ahead;
 use super::trust::{self, Trust};
 use crate::error::Failure;
 use crate::istio::base::Base;
 use crate::istio::operator::Variant;
 use crate::istio::remote_secret;
-use crate::kube::{FIELD_MANAGER, ResourceId};
+use crate::kube::{self, FIELD_MANAGER, ResourceId};
 use crate::plan::change::{Change, Verb, changes};
 use crate::plan::desired::{Place, Rendering, desired};
 use crate::plan::object::{self, Key};
@@ -39,6 +40,8 @@ pub struct Wishes {
     pub rename: bool,
     /// Whether the control planes of clusters that leave stay.
     pub keep_control_plane: bool,
+    /// Whether the mesh is read back at the end.
+    pub read_back: bool,
 }
 
 /// What an apply is going to do.
@@ -53,6 +56,8 @@ pub struct Prepared<'a> {
     pub(super) leavers: Vec<Leaver<'a>>,
     /// The clusters that cannot be worked on, and why.
     pub(super) failed: BTreeMap<String, Failure>,
+    /// What is asked already of a mesh that is to be read back, where nothing is to be written.
+    pub(super) ahead: Option<Ahead<'a>>,
 }
 
 /// A cluster with everything that was decided for it.
@@ -82,7 +87,12 @@ impl Work<'_> {
     }
 }
 
-impl Prepared<'_> {
+impl<'a> Prepared<'a> {
+    /// Takes what is asked already of a mesh that is to be read back.
+    pub fn take_ahead(&mut self) -> Option<Ahead<'a>> {
+        self.ahead.take()
+    }
+
     /// Refuses to take over what somebody else made, unless the user wishes so.
     pub fn check_foreign(&self, wishes: &Wishes, same_run: &str) -> Result<(), Failure> {
         let foreign = self.work.iter().flat_map(|work| {
@@ -97,7 +107,8 @@ impl Prepared<'_> {
     }
 }
 
-/// Looks at everything and decides. With `purpose` to write, missing rights are refused here.
+/// Looks at everything and decides. With `purpose` to write, missing rights are refused here, where
+/// there is something to write.
 pub async fn prepare<'a>(
     local: &'a Local,
     options: &Options,
@@ -128,6 +139,7 @@ pub async fn prepare<'a>(
     // A run may be about nothing but clusters that leave.
     let fleet = if leavers.is_empty() { some_of(fleet, &lost)? } else { fleet };
     policy::check(local, options, &fleet.reached, &istio, wishes.rename)?;
+    let ahead = wishes.read_back.then(|| Ahead::ask(local, options, &fleet.reached)).flatten();
     let organization = wishes.organization.as_deref().unwrap_or(trust::DEFAULT_ORGANIZATION);
     let observed: Vec<(&Site, &Observed)> =
         fleet.reached.iter().map(|r| (r.site, r.seen.as_ref())).collect();
@@ -143,26 +155,57 @@ pub async fn prepare<'a>(
     let in_order: Vec<Reached<'_>> = in_order.collect();
     let at_hand = in_order.iter().map(|reached| reached.site.context().to_owned()).collect();
     let look = Look { local, rendered, trust: &trust, istio: &istio, at_hand };
-    let compared: Vec<_> =
-        in_order.into_iter().map(|reached| Box::pin(compare(&look, reached))).collect();
-    let mut work = Vec::new();
-    for (context, result) in fleet::all(options.parallel, compared).await {
+    let mut compared = fleet::spread(in_order, |reached| compare(&look, reached));
+    let looks = compared.iter_mut().map(|one| Box::pin(look_closer(one, purpose)));
+    let looks = fleet::all(options.parallel, looks.collect::<Vec<_>>()).await;
+    let (mut work, mut refused) = (Vec::new(), Vec::new());
+    for (one, result) in compared.into_iter().zip(looks) {
         match result {
-            Ok(one) => work.push(one),
-            Err(failure) => {
-                failed.insert(context, failure);
+            Ok(()) => work.push(one),
+            Err(Unreached::Refused(failure)) => refused.push(failure),
+            Err(Unreached::Broken(failure)) => {
+                failed.insert(one.context().to_owned(), failure);
             }
         }
     }
+    policy::join(refused).map_or(Ok(()), Err)?;
     for (context, failure) in &failed {
         events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
     }
-    for text in settle(local, &mut work) {
-        events.emit(Event::Note { text });
+    tell(settle(local, &mut work), events);
+    // What a killed run left is deleted as well.
+    let touched = |one: &&Work<'_>| one.writes(true) || one.reached.seen.lease.is_some();
+    let written = work.iter().filter(|one| purpose == Purpose::Write && touched(one));
+    let written = written.map(|one| &one.reached);
+    let silent = policy::check_all_rights(options.parallel, written).await?;
+    if !silent.is_empty() {
+        leave_out(&mut work, &silent, local, events);
+        failed.extend(silent);
     }
+    let ahead = ahead.filter(|_| leavers.is_empty() && !work.iter().any(|one| one.writes(true)));
     failed.extend(fleet.failed);
     failed.extend(lost);
-    Ok(Prepared { istio, trust, work, leavers, failed })
+    Ok(Prepared { istio, trust, work, leavers, failed, ahead })
+}
+
+/// Leaves clusters out that failed after all, and tells what comes of it.
+pub(super) fn leave_out(
+    work: &mut Vec<Work<'_>>,
+    lost: &BTreeMap<String, Failure>,
+    local: &Local,
+    events: &Events,
+) {
+    work.retain(|one| !lost.contains_key(one.context()));
+    for (context, failure) in lost {
+        events.emit(Event::Failed { context: context.clone(), failure: failure.clone() });
+    }
+    tell(settle(local, work), events);
+}
+
+fn tell(notes: Vec<String>, events: &Events) {
+    for text in notes {
+        events.emit(Event::Note { text });
+    }
 }
 
 /// Fails where there is nothing at all to work on.
@@ -254,8 +297,8 @@ struct Look<'a> {
     at_hand: BTreeSet<String>,
 }
 
-/// Compares what a cluster should hold with what it holds, and finds what is somebody else's.
-async fn compare<'a>(look: &Look<'_>, reached: Reached<'a>) -> (String, Result<Work<'a>, Failure>) {
+/// Compares what a cluster should hold with what it holds.
+fn compare<'a>(look: &Look<'_>, reached: Reached<'a>) -> Work<'a> {
     let Look { local, rendered, trust, istio, at_hand } = look;
     let (site, seen) = (reached.site, &reached.seen);
     let id = object::set_id(site.namespace());
@@ -263,18 +306,25 @@ async fn compare<'a>(look: &Look<'_>, reached: Reached<'a>) -> (String, Result<W
     let place = place(local, site, istio, own_namespace);
     let rendering = rendered.get(site.context()).map(Arc::clone).unwrap_or_default();
     let desired = desired(&place, &rendering, trust.cacerts.get(site.context()));
-    let mut changes = changes(&desired, |key| seen.live(key));
+    let changes = changes(&desired, |key| seen.live(key));
     let linked = local.linked_with(site, at_hand);
     let prunes = prunes(&seen.ours, &desired, &linked, FIELD_MANAGER);
-    let context = site.context().to_owned();
-    match find_foreign(&reached, &mut changes).await {
-        Ok(()) => (context, Ok(Work { reached, desired, changes, prunes, links: Vec::new() })),
-        Err(failure) => (context, Err(failure)),
+    Work { reached, desired, changes, prunes, links: Vec::new() }
+}
+
+/// As [`find_foreign`], for a run with this purpose.
+async fn look_closer(one: &mut Work<'_>, purpose: Purpose) -> Result<(), Unreached> {
+    match find_foreign(&one.reached, &mut one.changes).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let Reached { site, cluster, .. } = &one.reached;
+            Err(policy::unreached(site, cluster, purpose, error).await)
+        }
     }
 }
 
 /// Finds objects that are to be created, but exist: without our mark they are somebody else's.
-async fn find_foreign(reached: &Reached<'_>, changes: &mut [Change]) -> Result<(), Failure> {
+async fn find_foreign(reached: &Reached<'_>, changes: &mut [Change]) -> Result<(), kube::Error> {
     // In a namespace that is not there yet, nothing of it can be.
     let fresh = reached.seen.namespace.is_none();
     let unsure = changes
@@ -285,7 +335,7 @@ async fn find_foreign(reached: &Reached<'_>, changes: &mut [Change]) -> Result<(
         .filter(|(_, change)| change.object["kind"] != "Namespace")
         .filter_map(|(index, change)| Some((index, ResourceId::of(&change.object)?)));
     let looks = unsure.map(|(index, id)| async move {
-        Ok::<_, Failure>((index, reached.cluster.get(&id).await?))
+        Ok::<_, kube::Error>((index, reached.cluster.get(&id).await?))
     });
     let looks: Vec<_> = looks.collect();
     let id = object::set_id(reached.site.namespace());
@@ -301,7 +351,7 @@ async fn find_foreign(reached: &Reached<'_>, changes: &mut [Change]) -> Result<(
 
 /// Decides what depends on which clusters are at hand: `work` is all of them. To be asked again
 /// where one is left out after all. Gives what there is to say.
-pub(super) fn settle(local: &Local, work: &mut [Work<'_>]) -> Vec<String> {
+fn settle(local: &Local, work: &mut [Work<'_>]) -> Vec<String> {
     let at_hand: BTreeSet<String> = work.iter().map(|one| one.context().to_owned()).collect();
     for one in &mut *work {
         let Reached { site, seen, .. } = &one.reached;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use self::link::{Seen, pairs, word};
-pub(super) use self::look::ask_again;
+pub(super) use self::look::ask_istiods;
 use self::look::{Look, Unseen};
 use self::token::Reviews;
 pub(super) use self::trust::days;
@@ -20,11 +21,11 @@ use super::event::{Event, Events};
 use super::fleet;
 use super::identity;
 use super::local::{Local, Options, Site};
-use super::observe::Observed;
 use crate::error::Failure;
 use crate::istio::istiod::SyncStatus;
 use crate::kube::Cluster;
 
+mod ahead;
 mod build;
 mod cluster;
 mod facts;
@@ -36,6 +37,7 @@ mod tests;
 pub(super) mod token;
 mod trust;
 
+pub use ahead::Ahead;
 pub use model::*;
 
 /// After this time the user is told which cluster is waited for.
@@ -44,10 +46,8 @@ const TELL: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The longest wait for links after an apply.
 const SETTLE: Duration = Duration::from_secs(60);
-/// How long each call of the look after that may take.
+/// How long each call of the look after a long wait for links may take.
 const AGAIN: Duration = Duration::from_secs(5);
-/// A look that is older than that is made again: plugins and other clusters may have taken their time.
-const MOMENT: Duration = Duration::from_secs(10);
 
 /// A cluster that was looked at. Without a connection there is a reason in place of the look.
 struct Visit<'a> {
@@ -84,50 +84,34 @@ pub struct Applied<'a> {
     pub site: &'a Site,
     /// The connection to it.
     pub cluster: &'a Cluster,
-    /// What was seen of it before, where nothing was written since.
-    pub seen: Option<&'a Observed>,
 }
 
 /// Reads the mesh back after an apply: the clusters that are done, waiting for links that come up.
-/// A healthy mesh where nothing was written needs no second look at what was seen a moment ago.
+/// A healthy mesh where nothing was written needs no look beyond those that were `ahead`.
 pub async fn settled(
     local: &Local,
     options: &Options,
     done: &[Applied<'_>],
+    ahead: Option<Ahead<'_>>,
     events: &Events,
 ) -> MeshStatus {
-    let sites: Vec<&Site> = done.iter().map(|applied| applied.site).collect();
-    let visits = revisit(local, options, done, &sites).await;
-    if let Some(visits) = visits.filter(|visits| late(visits).is_empty()) {
-        let report = report(local, options, &visits).await;
+    let ahead = match ahead {
+        Some(ahead) => ahead.finish(done).await,
+        None => None,
+    };
+    if let Some((visits, reviews)) = ahead {
+        let report = judge(local, &visits, &reviews);
         if report.verdict == Verdict::Healthy {
             return report;
         }
     }
-    let visits = done.iter().map(|Applied { site, cluster, .. }| {
-        visit(local, options, site, (*cluster).clone(), &sites)
-    });
+    let sites: Vec<&Site> = done.iter().map(|applied| applied.site).collect();
+    let visits = done
+        .iter()
+        .map(|Applied { site, cluster }| visit(local, options, site, (*cluster).clone(), &sites));
     let mut visits = fleet::all(options.parallel, visits).await;
     settle(local, options, &sites, &mut visits, events).await;
     report(local, options, &visits).await
-}
-
-/// Visits clusters that are as they were seen a moment ago; `None` where one of them was not.
-async fn revisit<'a>(
-    local: &Local,
-    options: &Options,
-    done: &[Applied<'a>],
-    sites: &[&Site],
-) -> Option<Vec<Visit<'a>>> {
-    let seen = done.iter().map(|applied| applied.seen.filter(|seen| seen.at.elapsed() < MOMENT));
-    let seen: Vec<&Observed> = seen.collect::<Option<_>>()?;
-    let visits = done.iter().zip(seen).map(|(Applied { site, cluster, .. }, seen)| async move {
-        let cluster = cluster.with_deadline(options.request_timeout);
-        let (peers, gateway) = (peers(site, sites), local.many_networks());
-        let look = look::look_on(site, &cluster, seen, &peers, gateway).await?;
-        Some(Visit { site, cluster: Some(cluster), look: Ok(look) })
-    });
-    fleet::all(options.parallel, visits).await.into_iter().collect()
 }
 
 async fn visit<'a>(
@@ -221,12 +205,12 @@ async fn settle(
         let asked = late.iter().filter_map(|&(index, ..)| {
             let Visit { site, cluster, .. } = &visits[index];
             let (cluster, peers) = (cluster.as_ref()?, peers(site, sites));
-            Some(async move { (index, look::ask_again(cluster, site.namespace(), &peers).await) })
+            Some(async move { (index, look::ask_istiods(cluster, site.namespace(), &peers).await) })
         });
         let answers = fleet::all(options.parallel, asked).await;
         for (index, answer) in answers {
-            if let (Ok(replicas), Ok(look)) = (answer, &mut visits[index].look) {
-                look.replicas = replicas;
+            if let (Ok((pods, replicas)), Ok(look)) = (answer, &mut visits[index].look) {
+                (look.pods, look.replicas) = (Some(pods), replicas);
             }
         }
     }
@@ -284,16 +268,24 @@ fn seen<'v, 'a: 'v>(visits: &'v [Visit<'a>]) -> Vec<Seen<'v>> {
 
 /// Has the tokens of all links reviewed, and judges.
 async fn report(local: &Local, options: &Options, visits: &[Visit<'_>]) -> MeshStatus {
+    judge(local, visits, &Reviews::ask(options.parallel, tokens(visits)).await)
+}
+
+/// The tokens of all links, each with the cluster that it leads to.
+fn tokens(visits: &[Visit<'_>]) -> Vec<(Cluster, Zeroizing<String>)> {
     let seen = seen(visits);
     let tokens = pairs(&seen).filter_map(|((_, reader), (to, target))| {
         let secrets = reader.as_ref().ok()?.remote_secrets.as_ref()?;
         let token = token::held(secrets, to.cluster.as_ref())?.token?;
         let visit = visits.iter().find(|visit| visit.site.context() == to.context())?;
-        target.is_ok().then_some((visit.cluster.as_ref()?, token))
+        target.is_ok().then_some((visit.cluster.clone()?, token))
     });
-    let reviews = Reviews::ask(options.parallel, tokens).await;
+    tokens.collect()
+}
+
+fn judge(local: &Local, visits: &[Visit<'_>], reviews: &Reviews) -> MeshStatus {
     let now = Timestamp::now();
     // Nobody needs the fraction of the second.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    build::build(local, &seen, &reviews, now)
+    build::build(local, &seen(visits), reviews, now)
 }

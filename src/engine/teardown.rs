@@ -13,7 +13,7 @@ pub use links::Peer;
 pub(super) use self::demolition::Demolition;
 use self::look::Owner;
 pub(super) use self::look::look;
-use super::connect::{Purpose, Reached, reach_all};
+use super::connect::{Purpose, Reached, Unreached, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
 use super::identity;
@@ -123,19 +123,20 @@ pub async fn survey<'a>(
     }
     let looks = reached.into_iter().map(|reached| async {
         let site = reached.site;
-        let removal = look(&reached.cluster, site.namespace(), &reached.seen).await;
-        (site, removal.map(|removal| Planned { reached, removal }))
+        (site, Box::pin(plan(reached, purpose)).await)
     });
     let mut failed = fleet.failed;
-    let mut clusters = Vec::new();
+    let (mut clusters, mut refused) = (Vec::new(), Vec::new());
     for (site, look) in fleet::all(options.parallel, looks).await {
         match look {
             Ok(planned) => clusters.push(planned),
-            Err(error) => {
-                failed.insert(site.context().to_owned(), error.into());
+            Err(Unreached::Refused(missing)) => refused.push(missing),
+            Err(Unreached::Broken(failure)) => {
+                failed.insert(site.context().to_owned(), failure);
             }
         }
     }
+    policy::join(refused).map_or(Ok(()), Err)?;
     if purpose == Purpose::Write {
         check_rights(&clusters).await?;
     }
@@ -208,6 +209,18 @@ pub(super) fn check_owner(
         ))
         .hint(without)),
     }
+}
+
+/// Finds out what goes of a cluster. If it is to be written to, missing rights come first.
+async fn plan(reached: Reached<'_>, purpose: Purpose) -> Result<Planned<'_>, Unreached> {
+    let (site, cluster) = (reached.site, &reached.cluster);
+    if purpose == Purpose::Write
+        && let Some(missing) = policy::check_rights(site, cluster).await?
+    {
+        return Err(Unreached::Refused(missing));
+    }
+    let removal = look(cluster, site.namespace(), &reached.seen).await?;
+    Ok(Planned { reached, removal })
 }
 
 /// Finds out whether everything may be deleted, kind by kind.

@@ -11,7 +11,7 @@ use super::home;
 use super::identity;
 use super::istioctl;
 use super::local::{Local, Options, Site};
-use super::status::{API_VERSION, ask_again, told};
+use super::status::{API_VERSION, ask_istiods, told};
 use crate::error::{Failure, beside};
 use crate::files;
 use crate::istio::istiod;
@@ -186,7 +186,7 @@ async fn control_planes(
     let mut versions = BTreeSet::new();
     for namespace in namespaces {
         // What runs says more than an image tag. It cannot always be asked.
-        let replicas = ask_again(cluster, &namespace, &[]).await.unwrap_or_default();
+        let (_, replicas) = ask_istiods(cluster, &namespace, &[]).await.unwrap_or_default();
         let told: Vec<String> = replicas.into_iter().filter_map(|it| it.metrics.version).collect();
         if told.is_empty() {
             let here = istiods.iter().filter(|istiod| of(istiod).as_ref() == Some(&namespace));

@@ -58,6 +58,16 @@ impl ResourceId {
         }
     }
 
+    /// The key of the object, whatever the version of its group.
+    pub fn key(&self) -> Key {
+        Key {
+            group: self.api_version.split_once('/').map_or("", |(group, _)| group).to_owned(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+            name: self.name.clone(),
+        }
+    }
+
     /// Where a complete object belongs; `None` if it lacks API version, kind or name.
     pub fn of(object: &Value) -> Option<Self> {
         let text = |path| object.pointer(path).and_then(Value::as_str).filter(|t| !t.is_empty());

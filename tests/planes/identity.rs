@@ -115,6 +115,24 @@ fn a_context_that_points_elsewhere_now_is_refused_until_that_is_accepted() {
 }
 
 #[test]
+fn a_token_of_the_cluster_that_was_there_is_not_shown_to_the_one_that_is_there_now() {
+    let mut planes = Planes::start(3);
+    planes.describe(&[&planes.clusters[0], &planes.clusters[1]]);
+    planes.apply(&[]).expect(0);
+    let first = planes.clusters[0].context.clone();
+    let accepted = format!("{first}={}", uid(&planes, 2));
+    lead_to(&mut planes, 2);
+    let (moved, second) = (planes.home().join("moved"), planes.clusters[1].kubeconfig());
+    planes.user.set_kubeconfig(std::env::join_paths([moved, second]).unwrap());
+    // It waits for links, which do not come up without nodes.
+    let run = planes.run(&["apply", "--accept-identity", &accepted, "--timeout", "5s", "-vv"]);
+    let at = |text: &str| run.stderr.find(text);
+    let (write, review) = (at("method=PATCH").expect("a write"), at("/tokenreviews"));
+    assert!(review.is_none_or(|review| write < review), "{}", run.stderr);
+    assert_eq!(planes.links(1).len(), 1);
+}
+
+#[test]
 fn a_context_that_leads_to_another_member_now_is_told_as_that() {
     let mut planes = Planes::start(2);
     planes.apply(&[]).expect(0);

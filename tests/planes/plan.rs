@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Planes;
 use crate::live::{eventually, inventory, versions};
-use crate::rights::{kubeconfig_with, token_for};
+use crate::rights::{READS_ALL, kubeconfig_with, token_for};
 use crate::secrets;
 
 /// The names of a cluster's changes, as an inventory has them, by verb.
@@ -162,14 +162,7 @@ fn what_stands_in_the_way_of_an_apply_is_told_by_the_plan() {
     let mut planes = Planes::start(2);
     planes.run(&["init", "--mesh-id", "m"]).expect(0);
     // Who may read only can plan.
-    planes.kubectl_apply(
-        0,
-        "apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: reads-all}
-rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list]}]
-",
-    );
+    planes.kubectl_apply(0, READS_ALL);
     let token = token_for(&planes, "reads-all");
     let reader = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
     planes.describe_as(&[(0, "network: flat")]);

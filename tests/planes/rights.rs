@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::Planes;
+use crate::live::versions;
 
 /// A kubeconfig of the plane's cluster with other credentials: a user entry in YAML.
 pub(crate) fn kubeconfig_with(planes: &Planes, user: &str) -> String {
@@ -23,6 +24,13 @@ pub(crate) fn token_for(planes: &Planes, role: &str) -> String {
     planes.kubectl(0, &["create", "token", "someone", "-n", "default"]).trim().to_owned()
 }
 
+/// A role that may look at everything.
+pub(crate) const READS_ALL: &str = "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reads-all}
+rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list]}]
+";
+
 #[test]
 fn a_read_only_account_is_told_which_verbs_it_lacks() {
     let mut planes = Planes::start(1);
@@ -35,6 +43,55 @@ fn a_read_only_account_is_told_which_verbs_it_lacks() {
     assert!(!run.stderr.contains(&token));
     assert!(planes.is_untouched(0));
     planes.run(&["teardown", "--yes"]).expect(1).says("may not");
+}
+
+#[test]
+fn who_may_only_read_is_refused_only_where_there_is_something_to_write() {
+    let mut planes = Planes::start(1);
+    let admin = planes.clusters[0].kubeconfig().display().to_string();
+    planes.apply(&[]).expect(0);
+    planes.kubectl_apply(0, READS_ALL);
+    let token = token_for(&planes, "reads-all");
+    let reader = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
+    planes.user.set_kubeconfig(reader.clone());
+    planes.apply(&[]).expect(0).says("nothing to change");
+
+    planes.kubectl(0, &["delete", "service", "istiod", "-n", "istio-system"]);
+    planes.apply(&[]).expect(1).says("create/patch/delete services");
+    planes.user.set_kubeconfig(admin);
+    planes.apply(&[]).expect(0).says("1 created");
+}
+
+#[test]
+fn missing_rights_in_one_cluster_stop_a_run_before_it_writes_to_another() {
+    let mut planes = Planes::start(2);
+    let files = planes.clusters.iter().map(multimesh_lab::Cluster::kubeconfig);
+    let admins = std::env::join_paths(files).unwrap();
+    // Enough for the first look, and not for the second.
+    planes.kubectl_apply(
+        0,
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: lists-all}
+rules:
+- {apiGroups: ['*'], resources: ['*'], verbs: [list]}
+- {apiGroups: ['*'], resources: [namespaces, secrets, configmaps, leases], verbs: [get]}
+",
+    );
+    let token = token_for(&planes, "lists-all");
+    let limited = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
+    let second = planes.clusters[1].kubeconfig();
+    let limited = format!("{limited}:{}", second.display());
+    planes.user.set_kubeconfig(limited.clone());
+    planes.apply(&[]).expect(1).says("may not get/create/patch/delete");
+    assert!(planes.is_untouched(0) && planes.is_untouched(1));
+
+    planes.user.set_kubeconfig(admins);
+    planes.apply(&[]).expect(0);
+    let before = versions(&planes.lab, &planes.clusters[1]);
+    planes.user.set_kubeconfig(limited);
+    planes.run(&["teardown", "--yes"]).expect(1).says("may not");
+    assert_eq!(versions(&planes.lab, &planes.clusters[1]), before);
 }
 
 #[test]

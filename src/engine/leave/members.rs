@@ -10,7 +10,7 @@ use crate::engine::countdown::Countdown;
 use crate::engine::fleet;
 use crate::engine::identity;
 use crate::engine::local::{Local, Options, Site};
-use crate::engine::status::ask_again;
+use crate::engine::status::ask_istiods;
 use crate::error::{Exit, Failure};
 use crate::istio::istiod::SyncStatus;
 use crate::istio::remote_secret;
@@ -111,7 +111,7 @@ impl Members<'_> {
 
 /// Whether an istiod says that it reads a cluster. One that cannot be asked says nothing.
 async fn reads(cluster: &Cluster, namespace: &str, name: &str) -> bool {
-    let replicas = ask_again(cluster, namespace, &[name]).await.unwrap_or_default();
+    let (_, replicas) = ask_istiods(cluster, namespace, &[name]).await.unwrap_or_default();
     let gone = |status| matches!(status, SyncStatus::Absent | SyncStatus::Closed);
     replicas.iter().any(|replica| replica.sees(name).is_some_and(|status| !gone(status)))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 use crate::engine::fleet;
@@ -13,10 +15,10 @@ use crate::istio::operator::GATEWAY;
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, Error, KubernetesVersion, ResourceId};
 use crate::plan::desired::CROSS_NETWORK_GATEWAY;
-use crate::plan::object::{Key, PARENT};
+use crate::plan::object::PARENT;
 
 /// How long a pod may take to tell of itself.
-const POD_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const POD_LIMIT: Duration = Duration::from_secs(5);
 
 /// What was read; `None` where it could not be, for a reason that [`Look::unread`] tells.
 pub(super) type Known<T> = Option<T>;
@@ -122,11 +124,6 @@ pub(super) async fn look(
     let parent = named("v1", "ConfigMap", PARENT);
     let cacerts = named("v1", "Secret", "cacerts");
     let remote = format!("{}=true", remote_secret::LABEL);
-    let replicas = async {
-        let pods = cluster.list("v1", "Pod", Some(ns), Some(istiod::SELECTOR)).await?;
-        let replicas = replicas(cluster, ns, &pods, peers).await;
-        Ok::<_, Error>((pods, replicas))
-    };
     let gateway = async {
         if !gateway {
             return None;
@@ -138,7 +135,7 @@ pub(super) async fn look(
         );
         Some(futures::join!(cluster.get(&deployment), cluster.get(&service), cluster.get(&opening)))
     };
-    let (version, uid, namespace, parent, cacerts, secrets, istiods, replicas, gateway) = futures::join!(
+    let (version, uid, namespace, parent, cacerts, secrets, istiods, pods, gateway) = futures::join!(
         cluster.version(),
         cluster.uid(),
         cluster.get(&namespace),
@@ -146,12 +143,12 @@ pub(super) async fn look(
         cluster.get(&cacerts),
         cluster.list("v1", "Secret", Some(ns), Some(&remote)),
         cluster.list("apps/v1", "Deployment", Some(ns), Some(istiod::SELECTOR)),
-        replicas,
+        ask_istiods(cluster, ns, peers),
         gateway,
     );
     let mut reader = Reader::default();
     let kubernetes = version?;
-    let (pods, replicas) = reader.keep(replicas)?.map_or((None, Vec::new()), |(p, r)| (Some(p), r));
+    let (pods, replicas) = reader.keep(pods)?.map_or((None, Vec::new()), |(p, r)| (Some(p), r));
     let gateway = match gateway {
         None => None,
         Some((deployment, service, opening)) => Some(GatewayLook {
@@ -175,33 +172,23 @@ pub(super) async fn look(
     })
 }
 
-/// As [`look`], at a cluster that is as it was `seen` a moment ago: only the pods of istiod are asked
-/// again, the Deployments are as they were. `None` where that does not do, and for reasons that [`look`] tells.
-pub(super) async fn look_on(
-    site: &Site,
-    cluster: &Cluster,
-    seen: &Observed,
-    peers: &[&str],
-    gateway: bool,
-) -> Option<Look> {
+/// What a look would show of a cluster that is as it was `seen` a moment ago, without the pods of
+/// istiod. `None` where its gateway is not the tool's.
+pub(super) fn recall(site: &Site, seen: &Observed, gateway: bool) -> Option<Look> {
     let ns = site.namespace();
-    let part = |group: &str, kind: &str, name: &str| {
-        let [group, kind, namespace, name] = [group, kind, ns, name].map(str::to_owned);
-        seen.ours.get(&Key { group, kind, namespace, name }).cloned().map(Some)
+    let part = |api_version: &str, kind: &str, name: &str| {
+        let key = ResourceId::namespaced(api_version, kind, ns, name).key();
+        seen.ours.get(&key).cloned().map(Some)
     };
     let gateway = if gateway {
         Some(GatewayLook {
-            deployment: Some(part("apps", "Deployment", GATEWAY)?),
-            service: Some(part("", "Service", GATEWAY)?),
-            opening: Some(part("networking.istio.io", "Gateway", CROSS_NETWORK_GATEWAY)?),
+            deployment: Some(part("apps/v1", "Deployment", GATEWAY)?),
+            service: Some(part("v1", "Service", GATEWAY)?),
+            opening: Some(part("networking.istio.io/v1", "Gateway", CROSS_NETWORK_GATEWAY)?),
         })
     } else {
         None
     };
-    // One that falls silent now is waited for again, by the full look.
-    let quick = cluster.within(POD_LIMIT);
-    let pods = quick.list("v1", "Pod", Some(ns), Some(istiod::SELECTOR)).await.ok()?;
-    let replicas = replicas(cluster, ns, &pods, peers).await;
     let istiods = seen.istiods.iter().filter(|istiod| istiod["metadata"]["namespace"] == ns);
     Some(Look {
         kubernetes: seen.kubernetes.clone(),
@@ -211,8 +198,8 @@ pub(super) async fn look_on(
         cacerts: Some(seen.cacerts.clone()),
         remote_secrets: Some(seen.remote_secrets.clone()),
         istiods: Some(istiods.cloned().collect()),
-        pods: Some(pods),
-        replicas,
+        pods: None,
+        replicas: Vec::new(),
         gateway,
         unread: Vec::new(),
     })
@@ -237,27 +224,24 @@ impl Reader {
     }
 }
 
-/// Lists the ready replicas of istiod and asks each of them again.
-pub(in crate::engine) async fn ask_again(
-    cluster: &Cluster,
-    namespace: &str,
-    peers: &[&str],
-) -> Result<Vec<Replica>, Error> {
-    let pods = cluster.list("v1", "Pod", Some(namespace), Some(istiod::SELECTOR)).await?;
-    Ok(replicas(cluster, namespace, &pods, peers).await)
-}
+/// The pods of istiod, and what those say that are ready.
+pub(in crate::engine) type Istiods = (Vec<Value>, Vec<Replica>);
 
-async fn replicas(
+/// Lists the pods of istiod, and asks those that are ready.
+pub(in crate::engine) async fn ask_istiods(
     cluster: &Cluster,
     namespace: &str,
-    pods: &[Value],
     peers: &[&str],
-) -> Vec<Replica> {
+) -> Result<Istiods, Error> {
+    let pods = cluster.list("v1", "Pod", Some(namespace), Some(istiod::SELECTOR)).await?;
     let cluster = cluster.with_deadline(POD_LIMIT);
     let ready = pods.iter().filter(|pod| is_ready(pod));
-    let names = ready.filter_map(|pod| pod.pointer("/metadata/name")?.as_str());
-    let asked = names.map(|pod| replica(&cluster, namespace, pod, peers));
-    fleet::all(fleet::REQUESTS, asked).await
+    let names: Vec<&str> =
+        ready.filter_map(|pod| pod.pointer("/metadata/name")?.as_str()).collect();
+    let asked: Vec<BoxFuture<'_, Replica>> =
+        names.into_iter().map(|pod| replica(&cluster, namespace, pod, peers).boxed()).collect();
+    let replicas = fleet::all(fleet::REQUESTS, asked).await;
+    Ok((pods, replicas))
 }
 
 fn is_ready(pod: &Value) -> bool {

@@ -63,10 +63,7 @@ pub(super) struct Reviews(BTreeMap<(String, Digest), Review>);
 
 impl Reviews {
     /// Has tokens reviewed: `(cluster, token)` with the cluster that it leads to.
-    pub(super) async fn ask(
-        limit: usize,
-        tokens: impl IntoIterator<Item = (&Cluster, Zeroizing<String>)>,
-    ) -> Self {
+    pub(super) async fn ask(limit: usize, tokens: Vec<(Cluster, Zeroizing<String>)>) -> Self {
         let mut distinct = BTreeMap::new();
         for (cluster, token) in tokens {
             let key = (cluster.context().to_owned(), digest(&token));
@@ -74,7 +71,7 @@ impl Reviews {
         }
         let asked = distinct
             .into_iter()
-            .map(|(key, (cluster, token))| async move { (key, review(cluster, &token).await) });
+            .map(|(key, (cluster, token))| async move { (key, review(&cluster, &token).await) });
         Self(fleet::all(limit.max(fleet::REQUESTS), asked).await.into_iter().collect())
     }
 

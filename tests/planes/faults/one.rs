@@ -114,9 +114,11 @@ fn one_broken_cluster_costs_the_others_neither_time_nor_links() {
     let normal = finished(&fronted, &run).expect("the times of a normal run") + SLACK;
 
     book.add("dead", beside(&fronted, dead(), 3, normal, &ALL));
+    let at_its_rights = dead().path("/selfsubjectaccessreviews").times(1);
+    let late = normal + FIRST_ANSWER;
+    book.add("dies when rights are asked", beside(&fronted, at_its_rights, 3, late, &ALL));
     // The first write is the lease, and all of them are taken before anything else is written.
     let at_its_lease = dead().writes().times(1);
-    let late = normal + FIRST_ANSWER;
     book.add("dies when it is locked", beside(&fronted, at_its_lease, 3, late, &ALL));
     let half_way = dead().writes().after(1).times(1);
     book.add("dies half way", beside(&fronted, half_way, 3, normal, &ALL));
