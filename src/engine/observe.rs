@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::fleet;
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, Error, KubernetesVersion, ResourceId};
+use crate::plan::compare::LARGE;
 use crate::plan::lease;
 use crate::plan::object::{GROUP_KINDS, Key, PARENT, PART_OF, annotation, set_id};
 
@@ -30,11 +31,9 @@ const KINDS: [(&str, &str); 17] = [
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
-    ("apiextensions.k8s.io/v1", DEFINITION),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
     ("networking.istio.io/v1", "Gateway"),
 ];
-
-const DEFINITION: &str = "CustomResourceDefinition";
 
 /// A cluster as it was found.
 #[derive(Clone)]
@@ -62,7 +61,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// An object that an apply may write, as it is. Definitions are known by their metadata alone.
+    /// An object that an apply may write, as it is. What is large is known by its metadata alone.
     pub fn live(&self, key: &Key) -> Option<&Value> {
         let beside = || [&self.namespace, &self.parent].into_iter().flatten();
         self.ours.get(key).or_else(|| beside().find(|object| Key::of(object) == *key))
@@ -90,13 +89,26 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         cluster.get(&held),
         members(cluster, &id, &KINDS),
     )?;
-    let (others, ns, cacerts) = futures::try_join!(
+    let maps = async {
+        let any = ours.keys().any(|key| key.kind == "ConfigMap");
+        match &parent {
+            // Whose they are is told by what they say.
+            None if any => {
+                let selector = format!("{PART_OF}={id}");
+                cluster.list("v1", "ConfigMap", None, Some(&selector)).await
+            }
+            _ => Ok(Vec::new()),
+        }
+    };
+    let (others, maps, ns, cacerts) = futures::try_join!(
         members_of_other_kinds(cluster, &id, parent.as_ref()),
+        maps,
         find(cluster, &ours, ResourceId::cluster("v1", "Namespace", namespace)),
         find(cluster, &ours, ResourceId::namespaced("v1", "Secret", namespace, "cacerts")),
     )?;
     let mut ours = ours;
     ours.extend(others);
+    ours.extend(maps.into_iter().map(|map| (Key::of(&map), map)));
     Ok(Observed {
         at,
         uid: uid.to_owned(),
@@ -134,8 +146,7 @@ pub(super) async fn members(
     let lists: Vec<BoxFuture<'_, Result<Vec<Value>, Error>>> = kinds
         .iter()
         .map(|&(api_version, kind)| {
-            if kind == DEFINITION {
-                // They are large, and their metadata tells what has to be known.
+            if LARGE.contains(&kind) {
                 cluster.list_metadata(api_version, kind, None, Some(&selector)).boxed()
             } else {
                 cluster.list(api_version, kind, None, Some(&selector)).boxed()

@@ -14,6 +14,7 @@ use super::rollout::without_secrets;
 use crate::error::{Failure, beside};
 use crate::kube::{Apply, Cluster, Error, ResourceId};
 use crate::plan::change::{Change, Verb};
+use crate::plan::compare::is_unread;
 use crate::plan::object::Key;
 use crate::plan::outline::{Changes, ClusterOutline, ObjectChange, Outline, Standing};
 use crate::plan::prune::Prune;
@@ -143,10 +144,9 @@ impl Prepared<'_> {
 /// # Errors
 /// If the cluster gives no answer to that: it has neither agreed nor refused.
 async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) -> Result<(), Failure> {
-    let Some(after) = &object.after else { return Ok(()) };
-    // Definitions were read without their content.
-    if object.before.as_ref().is_some_and(|before| before.get("spec").is_none())
-        && let Some(id) = ResourceId::of(after)
+    // What is large was read without its content.
+    if let Some(before) = object.before.as_ref().filter(|before| is_unread(before))
+        && let Some(id) = ResourceId::of(before)
     {
         match cluster.get(&id).await {
             Ok(Some(before)) => object.before = Some(before),
@@ -154,6 +154,7 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) -> R
             Err(error) => return Err(error.into()),
         }
     }
+    let Some(after) = &object.after else { return Ok(()) };
     let mut how = Apply { force: force || object.verb == Verb::Adopt, dry_run: true };
     let mut result = cluster.apply(after, how).await;
     if let Err(error @ Error::Conflict { .. }) = &result {

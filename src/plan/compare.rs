@@ -11,11 +11,27 @@ pub fn is_current(desired: &Value, live: &Value) -> bool {
     if annotation(desired, DIGEST) != annotation(live, DIGEST) {
         return false;
     }
-    if desired.get("spec").is_some() && live.get("spec").is_none() {
+    if is_unread(live) && content(desired).next().is_some() {
         return contains(&desired["metadata"], &live["metadata"])
-            && applied_fields(live).any(|fields| owns(&fields["f:spec"], &desired["spec"]));
+            && applied_fields(live)
+                .any(|fields| content(desired).all(|(k, v)| owns(fields, k, v)));
     }
     holds(desired, live)
+}
+
+/// The kinds whose objects are large: they are listed by their metadata alone.
+pub const LARGE: [&str; 2] = ["ConfigMap", "CustomResourceDefinition"];
+
+/// Whether an object was read without its content.
+pub fn is_unread(object: &Value) -> bool {
+    let large = object["kind"].as_str().is_some_and(|kind| LARGE.contains(&kind));
+    large && content(object).next().is_none()
+}
+
+/// What an object says beside its metadata.
+fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(&key.as_str()))
 }
 
 /// The fields of an object that are as they were applied with the digest that it bears: by the
@@ -30,15 +46,19 @@ fn applied_fields(live: &Value) -> impl Iterator<Item = &Value> {
     })
 }
 
-/// Whether everything that `desired` says is among these fields: who changes one takes it over.
-fn owns(fields: &Value, desired: &Value) -> bool {
-    let Some(desired) = desired.as_object() else { return !fields.is_null() };
-    desired.iter().filter(|(_, value)| !is_zero(value)).all(|(key, value)| {
-        let field = &fields[format!("f:{key}")];
-        // What is set as a whole has nothing below it.
-        let whole = field.as_object().is_none_or(serde_json::Map::is_empty);
-        if value.is_object() && !whole { owns(field, value) } else { !field.is_null() }
-    })
+/// Whether a field with everything that `value` says is among these: who changes one takes it over.
+fn owns(fields: &Value, key: &str, value: &Value) -> bool {
+    if is_zero(value) {
+        return true;
+    }
+    let field = &fields[format!("f:{key}")];
+    // What is set as a whole has nothing below it.
+    match (value.as_object(), field.as_object()) {
+        (Some(value), Some(below)) if !below.is_empty() => {
+            value.iter().all(|(key, value)| owns(field, key, value))
+        }
+        _ => !field.is_null(),
+    }
 }
 
 /// Prepares an object for sending where a live one exists: leaves out the fields that istiod took
@@ -241,6 +261,27 @@ mod tests {
         let mut unlabelled = live("kubectl", "kubectl", &digest);
         unlabelled["metadata"]["labels"] = json!({});
         assert!(!is_current(&desired, &unlabelled));
+    }
+
+    #[test]
+    fn what_a_config_map_says_is_known_by_who_wrote_it() {
+        let mut desired = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "a" }, "data": { "mesh": "x", "empty": "" } });
+        mark(&mut desired, "set");
+        let live = |data: &Value| {
+            let mut live = desired.clone();
+            live["metadata"]["managedFields"] = json!([{ "operation": "Apply", "fieldsV1": {
+                "f:metadata": { "f:annotations": { format!("f:{DIGEST}"): {} } },
+                "f:data": data } }]);
+            if let Some(live) = live.as_object_mut() {
+                live.remove("data");
+            }
+            live
+        };
+        assert!(is_current(&desired, &live(&json!({ "f:mesh": {}, "f:empty": {} }))));
+        for taken in [json!({ "f:empty": {} }), json!(null)] {
+            assert!(!is_current(&desired, &live(&taken)), "{taken}");
+        }
     }
 
     #[test]
