@@ -73,7 +73,9 @@ impl Server {
         let mut request = Request::builder()
             .method(call.method.as_str())
             .uri(format!("https://{}{}", self.address, call.path))
-            .header(header::USER_AGENT, "multimesh-floor");
+            .header(header::USER_AGENT, "multimesh-floor")
+            // Else API servers ask the pods that they lead to for compressed answers, to unpack them.
+            .header(header::ACCEPT_ENCODING, "identity");
         if !call.content_type.is_empty() {
             request = request.header(header::CONTENT_TYPE, &call.content_type);
         }
