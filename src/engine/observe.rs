@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::fleet;
 use crate::istio::remote_secret;
-use crate::kube::{Cluster, Error, KubernetesVersion, ResourceId};
-use crate::plan::compare::LARGE;
+use crate::kube::{Cluster, Error, FIELD_MANAGER, KubernetesVersion, ResourceId};
+use crate::plan::compare::{LARGE, is_on_record};
 use crate::plan::lease;
 use crate::plan::object::{GROUP_KINDS, Key, PARENT, PART_OF, annotation, set_id};
 
@@ -61,7 +61,8 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// An object that an apply may write, as it is. What is large is known by its metadata alone.
+    /// An object that an apply may write, as it is. What is large is known by its metadata alone, where
+    /// that is enough.
     pub fn live(&self, key: &Key) -> Option<&Value> {
         let beside = || [&self.namespace, &self.parent].into_iter().flatten();
         self.ours.get(key).or_else(|| beside().find(|object| Key::of(object) == *key))
@@ -90,15 +91,17 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         members(cluster, &id, &KINDS),
     )?;
     let maps = async {
-        let any = ours.keys().any(|key| key.kind == "ConfigMap");
-        match &parent {
-            // Whose they are is told by what they say.
-            None if any => {
-                let selector = format!("{PART_OF}={id}");
-                cluster.list("v1", "ConfigMap", None, Some(&selector)).await
-            }
-            _ => Ok(Vec::new()),
+        let mut maps = ours.values().filter(|object| object["kind"] == "ConfigMap");
+        // Without the parent, what they say tells whose they are; what others wrote is compared.
+        let enough = match &parent {
+            Some(_) => maps.all(|map| is_on_record(map, FIELD_MANAGER)),
+            None => maps.next().is_none(),
+        };
+        if enough {
+            return Ok(Vec::new());
         }
+        let selector = format!("{PART_OF}={id}");
+        cluster.list("v1", "ConfigMap", None, Some(&selector)).await
     };
     let (others, maps, ns, cacerts) = futures::try_join!(
         members_of_other_kinds(cluster, &id, parent.as_ref()),

@@ -63,8 +63,7 @@ pub(super) async fn unreached(
     }
     match check_rights(site, cluster).await {
         Ok(Some(missing)) => Unreached::Refused(missing),
-        Ok(None) => error.into(),
-        Err(error) => error.into(),
+        Ok(None) | Err(_) => error.into(),
     }
 }
 

@@ -12,9 +12,13 @@ pub fn is_current(desired: &Value, live: &Value) -> bool {
         return false;
     }
     if is_unread(live) && content(desired).next().is_some() {
+        // What is empty is left out of definitions.
+        let strict = desired["kind"] == "ConfigMap";
         return contains(&desired["metadata"], &live["metadata"])
-            && applied_fields(live)
-                .any(|fields| content(desired).all(|(k, v)| owns(fields, k, v)));
+            && applied(live).any(|entry| {
+                let fields = &entry["fieldsV1"];
+                content(desired).all(|(key, value)| owns(fields, key, value, strict))
+            });
     }
     holds(desired, live)
 }
@@ -34,28 +38,36 @@ fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     fields.filter(|(key, _)| !["apiVersion", "kind", "metadata"].contains(&key.as_str()))
 }
 
-/// The fields of an object that are as they were applied with the digest that it bears: by the
-/// tool, or by what feeds the cluster from rendered files
+/// Whether the record of who wrote what tells all of an object that was read without its content: it
+/// was applied by this field manager, and nobody else's digest came with what they applied.
+pub fn is_on_record(live: &Value, manager: &str) -> bool {
+    let mut managers = applied(live).map(|entry| &entry["manager"]).peekable();
+    managers.peek().is_some() && managers.all(|name| name == manager)
+}
+
+/// The records of what was applied together with the digest that an object bears: by the tool, or by
+/// what feeds the cluster from rendered files
 /// (k8s.io/apimachinery: `pkg/apis/meta/v1`, `ManagedFieldsEntry`).
-fn applied_fields(live: &Value) -> impl Iterator<Item = &Value> {
+fn applied(live: &Value) -> impl Iterator<Item = &Value> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let applied = entries.into_iter().flatten().filter(|entry| entry["operation"] == "Apply");
-    applied.map(|entry| &entry["fieldsV1"]).filter(|fields| {
-        let annotations = &fields["f:metadata"]["f:annotations"];
+    applied.filter(|entry| {
+        let annotations = &entry["fieldsV1"]["f:metadata"]["f:annotations"];
         !annotations[format!("f:{DIGEST}")].is_null()
     })
 }
 
 /// Whether a field with everything that `value` says is among these: who changes one takes it over.
-fn owns(fields: &Value, key: &str, value: &Value) -> bool {
-    if is_zero(value) {
+/// What is empty may be missing, unless this is `strict`.
+fn owns(fields: &Value, key: &str, value: &Value, strict: bool) -> bool {
+    if !strict && is_zero(value) {
         return true;
     }
     let field = &fields[format!("f:{key}")];
     // What is set as a whole has nothing below it.
     match (value.as_object(), field.as_object()) {
         (Some(value), Some(below)) if !below.is_empty() => {
-            value.iter().all(|(key, value)| owns(field, key, value))
+            value.iter().all(|(key, value)| owns(field, key, value, strict))
         }
         _ => !field.is_null(),
     }
@@ -270,7 +282,7 @@ mod tests {
         mark(&mut desired, "set");
         let live = |data: &Value| {
             let mut live = desired.clone();
-            live["metadata"]["managedFields"] = json!([{ "operation": "Apply", "fieldsV1": {
+            live["metadata"]["managedFields"] = json!([{ "manager": "tool", "operation": "Apply", "fieldsV1": {
                 "f:metadata": { "f:annotations": { format!("f:{DIGEST}"): {} } },
                 "f:data": data } }]);
             if let Some(live) = live.as_object_mut() {
@@ -279,9 +291,17 @@ mod tests {
             live
         };
         assert!(is_current(&desired, &live(&json!({ "f:mesh": {}, "f:empty": {} }))));
-        for taken in [json!({ "f:empty": {} }), json!(null)] {
+        for taken in [json!({ "f:empty": {} }), json!({ "f:mesh": {} }), json!(null)] {
             assert!(!is_current(&desired, &live(&taken)), "{taken}");
         }
+        let mut shared = live(&json!({ "f:mesh": {}, "f:empty": {} }));
+        assert!(is_on_record(&shared, "tool"));
+        assert!(!is_on_record(&shared, "kubectl"));
+        let mut others = shared["metadata"]["managedFields"][0].clone();
+        others["manager"] = json!("kubectl");
+        shared["metadata"]["managedFields"].as_array_mut().unwrap().push(others);
+        assert!(!is_on_record(&shared, "tool"), "the digest may have come with other content");
+        assert!(!is_on_record(&json!({ "metadata": {} }), "tool"));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use serde_json::Value;
 use similar::udiff::UnifiedHunkHeader;
 use similar::{ChangeTag, DiffOp, TextDiff};
 
-use super::compare::is_unread;
 use super::noise;
 use super::object::{DIGEST, annotation};
 use super::outline::{Changes, ObjectChange, Verb};
@@ -54,7 +53,7 @@ fn compare(change: &ObjectChange, extent: Extent) -> Diff {
     let redactor = Redactor::of(change);
     let yaml = |object: &Value| yaml(redactor.object(object));
     match (&change.before, &change.after) {
-        (Some(before), _) if is_unread(before) => Diff::Folded(None),
+        (Some(before), _) if is_unread(change, before) => Diff::Folded(None),
         (Some(before), Some(after)) => {
             let old = yaml(before);
             let new = if is_answer(after) { yaml(after) } else { yaml(&overlay(after, before)) };
@@ -72,6 +71,11 @@ fn compare(change: &ObjectChange, extent: Extent) -> Diff {
         }
         (_, None) => Diff::Pending,
     }
+}
+
+/// Whether an object is known by its metadata alone, as definitions are.
+fn is_unread(change: &ObjectChange, before: &Value) -> bool {
+    change.key.kind == DEFINITION && before.get("spec").is_none()
 }
 
 /// All lines of an object that comes or goes.

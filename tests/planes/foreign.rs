@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use multimesh::pki::{Store, issue};
 use multimesh_lab::programs;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Planes;
 use crate::live::versions;
@@ -132,6 +132,15 @@ fn what_somebody_changed_is_put_right_or_told() {
         planes.kubectl(0, &[&["get"], &config[..], &["-o", "jsonpath={.data.mesh}"]].concat());
     assert!(mesh.contains("rootNamespace"), "{mesh}");
     planes.apply(&[]).expect(0).says("nothing to change");
+
+    // Who sends the whole object back sends its digest too.
+    let text = planes.kubectl(0, &[&["get"], &config[..], &["-o", "json"]].concat());
+    let mut edited: Value = serde_json::from_str(&text).unwrap();
+    edited["data"]["mesh"] = "x".into();
+    let send = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    planes.lab.kubectl(&planes.clusters[0], &send, Some(&edited.to_string())).unwrap();
+    planes.apply(&["--force-conflicts"]).expect(0).says("1 updated");
+    planes.apply(&[]).expect(0).says("nothing to change");
     planes.kubectl(
         0,
         &[
@@ -240,6 +249,20 @@ fn an_existing_istiod_joins_when_it_fits_and_stays_as_it_is() {
     assert!(planes.is_untouched(0) && planes.is_untouched(1));
     assert!(planes.links(1).is_empty());
     assert_eq!(theirs_now(), before);
+}
+
+#[test]
+fn without_the_apply_sets_parent_the_configuration_says_whose_a_mesh_is() {
+    let planes = Planes::start(1);
+    planes.apply(&[]).expect(0);
+    planes.kubectl(0, &["delete", "configmap", "kubectl-multimesh", "-n", "istio-system"]);
+    let before = versions(&planes.lab, &planes.clusters[0]);
+    let topology = std::fs::read_to_string(planes.mesh("m").join("topology.yaml")).unwrap();
+    planes.write("other", "topology.yaml", &topology.replace("mesh_id: m", "mesh_id: other"));
+    let teardown = planes.run(&["teardown", "--mesh", "other", "--yes"]);
+    teardown.expect(1).says("belongs to the mesh `m`, not to `other`");
+    assert!(versions(&planes.lab, &planes.clusters[0]) == before, "something was deleted");
+    planes.apply(&["--mesh", "m"]).expect(0).says("1 created");
 }
 
 #[test]

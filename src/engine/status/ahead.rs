@@ -41,9 +41,9 @@ impl<'a> Ahead<'a> {
         let visits: Vec<Visit<'a>> = visits.collect::<Option<_>>()?;
         let since = reached.iter().map(|reached| reached.seen.at).min()?;
         let sites: Vec<&Site> = reached.iter().map(|reached| reached.site).collect();
+        // A cluster that falls silent now is waited for again, by the full look.
         let mut istiods = JoinSet::new();
         for (index, Reached { site, cluster, .. }) in reached.iter().enumerate() {
-            // One that falls silent now is waited for again, by the full look.
             let cluster = cluster.within(POD_LIMIT);
             let namespace = site.namespace().to_owned();
             let peers: Vec<String> = peers(site, &sites).into_iter().map(str::to_owned).collect();
@@ -62,6 +62,9 @@ impl<'a> Ahead<'a> {
         };
         let mut tokens = tokens(&visits);
         tokens.retain(|(cluster, token)| own(cluster.context(), token));
+        for (cluster, _) in &mut tokens {
+            *cluster = cluster.within(POD_LIMIT);
+        }
         let parallel = options.parallel;
         reviews.spawn(async move { Reviews::ask(parallel, tokens).await });
         Some(Self { since, visits, istiods, reviews })
@@ -74,7 +77,7 @@ impl<'a> Ahead<'a> {
         done: &[Applied<'_>],
     ) -> Option<(Vec<Visit<'a>>, Reviews)> {
         let asked = self.visits.iter().map(|visit| visit.site.context());
-        if self.since.elapsed() >= MOMENT || !asked.eq(done.iter().map(|one| one.site.context())) {
+        if !asked.eq(done.iter().map(|one| one.site.context())) {
             return None;
         }
         while let Some(asked) = self.istiods.join_next().await {
@@ -87,6 +90,6 @@ impl<'a> Ahead<'a> {
             return None;
         }
         let reviews = self.reviews.join_next().await?.ok()?;
-        Some((self.visits, reviews))
+        (self.since.elapsed() < MOMENT).then_some((self.visits, reviews))
     }
 }
