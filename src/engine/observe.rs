@@ -12,7 +12,7 @@ use crate::istio::remote_secret;
 use crate::kube::{Cluster, Error, FIELD_MANAGER, KubernetesVersion, ResourceId};
 use crate::plan::compare::{LARGE, is_on_record};
 use crate::plan::lease;
-use crate::plan::object::{GROUP_KINDS, Key, PARENT, PART_OF, annotation, set_id};
+use crate::plan::object::{GROUP_KINDS, Key, PARENT, annotation, member_selector, set_id};
 
 /// The kinds that the tool's objects are of; others are found through the apply set's parent.
 const KINDS: [(&str, &str); 17] = [
@@ -90,28 +90,27 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         cluster.get(&held),
         members(cluster, &id, &KINDS),
     )?;
-    let maps = async {
-        let mut maps = ours.values().filter(|object| object["kind"] == "ConfigMap");
-        // Without the parent, what they say tells whose they are; what others wrote is compared.
-        let enough = match &parent {
-            Some(_) => maps.all(|map| is_on_record(map, FIELD_MANAGER)),
-            None => maps.next().is_none(),
-        };
-        if enough {
-            return Ok(Vec::new());
+    // Where the record does not tell, or is not there, what they say does.
+    let is_told = |kind: &str| {
+        let mut objects = ours.values().filter(|object| object["kind"] == kind);
+        match &parent {
+            Some(_) => objects.all(|object| is_on_record(object, FIELD_MANAGER)),
+            None => objects.next().is_none(),
         }
-        let selector = format!("{PART_OF}={id}");
-        cluster.list("v1", "ConfigMap", None, Some(&selector)).await
     };
-    let (others, maps, ns, cacerts) = futures::try_join!(
+    let untold = KINDS.into_iter().filter(|(_, kind)| LARGE.contains(kind) && !is_told(kind));
+    let selector = member_selector(&id);
+    let whole =
+        untold.map(|(api_version, kind)| cluster.list(api_version, kind, None, Some(&selector)));
+    let (others, whole, ns, cacerts) = futures::try_join!(
         members_of_other_kinds(cluster, &id, parent.as_ref()),
-        maps,
+        fleet::try_all(LARGE.len(), whole.collect::<Vec<_>>()),
         find(cluster, &ours, ResourceId::cluster("v1", "Namespace", namespace)),
         find(cluster, &ours, ResourceId::namespaced("v1", "Secret", namespace, "cacerts")),
     )?;
     let mut ours = ours;
     ours.extend(others);
-    ours.extend(maps.into_iter().map(|map| (Key::of(&map), map)));
+    ours.extend(whole.into_iter().flatten().map(|object| (Key::of(&object), object)));
     Ok(Observed {
         at,
         uid: uid.to_owned(),
@@ -145,7 +144,7 @@ pub(super) async fn members(
     set_id: &str,
     kinds: &[(&str, &str)],
 ) -> Result<BTreeMap<Key, Value>, Error> {
-    let selector = format!("{PART_OF}={set_id}");
+    let selector = member_selector(set_id);
     let lists: Vec<BoxFuture<'_, Result<Vec<Value>, Error>>> = kinds
         .iter()
         .map(|&(api_version, kind)| {

@@ -147,9 +147,7 @@ pub async fn prepare<'a>(
     let old = policy::too_old(&fleet.reached, &istio);
     let pins = identity::notes(local, &fleet.reached);
     let notes = pins.into_iter().chain(old).chain(trust.notes.clone());
-    for text in notes.chain(unlinked(local, &observed)).chain(moved(&observed)) {
-        events.emit(Event::Note { text });
-    }
+    tell(notes.chain(unlinked(local, &observed)).chain(moved(&observed)), events);
     let mut failed = trust.failed.clone();
     let in_order = fleet.reached.into_iter().filter(|r| !failed.contains_key(r.site.context()));
     let in_order: Vec<Reached<'_>> = in_order.collect();
@@ -202,7 +200,7 @@ pub(super) fn leave_out(
     tell(settle(local, work), events);
 }
 
-fn tell(notes: Vec<String>, events: &Events) {
+fn tell(notes: impl IntoIterator<Item = String>, events: &Events) {
     for text in notes {
         events.emit(Event::Note { text });
     }

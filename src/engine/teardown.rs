@@ -21,7 +21,7 @@ use super::lease::{Basis, ClusterLease, Leases};
 use super::local::{Local, Options, Site};
 use super::policy;
 use crate::error::Failure;
-use crate::kube::{Access, quote, without};
+use crate::kube::{self, Access, Cluster, quote, without};
 use crate::plan::object::PARENT;
 use crate::plan::removal::Removal;
 
@@ -137,9 +137,6 @@ pub async fn survey<'a>(
         }
     }
     policy::join(refused).map_or(Ok(()), Err)?;
-    if purpose == Purpose::Write {
-        check_rights(&clusters).await?;
-    }
     let names: BTreeSet<String> = clusters.iter().flat_map(|c| cluster_names(&c.reached)).collect();
     let (peers, unreached) = links::decide(local, options, beside, &names);
     failed.extend(unreached);
@@ -211,7 +208,8 @@ pub(super) fn check_owner(
     }
 }
 
-/// Finds out what goes of a cluster. If it is to be written to, missing rights come first.
+/// Finds out what goes of a cluster. If it is to be written to, missing rights come first: those that
+/// the look needs before it, and those that what it finds needs after it.
 async fn plan(reached: Reached<'_>, purpose: Purpose) -> Result<Planned<'_>, Unreached> {
     let (site, cluster) = (reached.site, &reached.cluster);
     if purpose == Purpose::Write
@@ -220,29 +218,30 @@ async fn plan(reached: Reached<'_>, purpose: Purpose) -> Result<Planned<'_>, Unr
         return Err(Unreached::Refused(missing));
     }
     let removal = look(cluster, site.namespace(), &reached.seen).await?;
+    if purpose == Purpose::Write {
+        let needed = needed_to_delete(cluster, &removal).await?;
+        if let Some(missing) = policy::check_access(site, cluster, &needed).await? {
+            return Err(Unreached::Refused(missing));
+        }
+    }
     Ok(Planned { reached, removal })
 }
 
-/// Finds out whether everything may be deleted, kind by kind.
-async fn check_rights(clusters: &[Planned<'_>]) -> Result<(), Failure> {
-    let checks = clusters.iter().map(|planned| async {
-        let Planned { reached, removal } = planned;
-        let kinds: BTreeSet<(&str, &str)> =
-            removal.targets.iter().map(|t| (t.api_version.as_str(), t.key.kind.as_str())).collect();
-        let mut needed = Vec::new();
-        for (api_version, kind) in kinds {
-            if let Some(resource) = reached.cluster.resource(api_version, kind).await? {
-                let group = api_version.split_once('/').map_or("", |(group, _)| group);
-                needed.push(Access::new("delete", group, &resource.plural, None));
-            }
+/// The rights to delete what goes, kind by kind.
+async fn needed_to_delete(
+    cluster: &Cluster,
+    removal: &Removal,
+) -> Result<Vec<Access>, kube::Error> {
+    let kinds: BTreeSet<(&str, &str)> =
+        removal.targets.iter().map(|t| (t.api_version.as_str(), t.key.kind.as_str())).collect();
+    let mut needed = Vec::new();
+    for (api_version, kind) in kinds {
+        if let Some(resource) = cluster.resource(api_version, kind).await? {
+            let group = api_version.split_once('/').map_or("", |(group, _)| group);
+            needed.push(Access::new("delete", group, &resource.plural, None));
         }
-        policy::check_access(reached.site, &reached.cluster, &needed).await
-    });
-    let mut missing = Vec::new();
-    for check in futures::future::join_all(checks).await {
-        missing.extend(check?);
     }
-    policy::join(missing).map_or(Ok(()), Err)
+    Ok(needed)
 }
 
 /// The names that a cluster is or was linked under.

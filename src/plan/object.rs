@@ -97,6 +97,11 @@ pub fn set_id(namespace: &str) -> String {
     format!("applyset-{}-v1", BASE64_URL_SAFE_NO_PAD.encode(digest))
 }
 
+/// The label selector of an apply set's members.
+pub fn member_selector(set_id: &str) -> String {
+    format!("{PART_OF}={set_id}")
+}
+
 /// Whether an object is a member of the apply set.
 pub fn is_ours(object: &Value, set_id: &str) -> bool {
     label(object, PART_OF) == Some(set_id)

@@ -134,13 +134,19 @@ fn what_somebody_changed_is_put_right_or_told() {
     planes.apply(&[]).expect(0).says("nothing to change");
 
     // Who sends the whole object back sends its digest too.
-    let text = planes.kubectl(0, &[&["get"], &config[..], &["-o", "json"]].concat());
-    let mut edited: Value = serde_json::from_str(&text).unwrap();
-    edited["data"]["mesh"] = "x".into();
-    let send = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-    planes.lab.kubectl(&planes.clusters[0], &send, Some(&edited.to_string())).unwrap();
-    planes.apply(&["--force-conflicts"]).expect(0).says("1 updated");
-    planes.apply(&[]).expect(0).says("nothing to change");
+    let definition = ["crd", "gateways.networking.istio.io"];
+    for (object, field, edit) in [
+        (&config[..], "/data/mesh", json!("x")),
+        (&definition[..], "/spec/names/shortNames", json!(["edited"])),
+    ] {
+        let text = planes.kubectl(0, &[&["get"], object, &["-o", "json"]].concat());
+        let mut edited: Value = serde_json::from_str(&text).unwrap();
+        *edited.pointer_mut(field).unwrap() = edit;
+        let send = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        planes.lab.kubectl(&planes.clusters[0], &send, Some(&edited.to_string())).unwrap();
+        planes.apply(&["--force-conflicts"]).expect(0).says("1 updated");
+        planes.apply(&[]).expect(0).says("nothing to change");
+    }
     planes.kubectl(
         0,
         &[

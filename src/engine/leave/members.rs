@@ -15,7 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::istio::istiod::SyncStatus;
 use crate::istio::remote_secret;
 use crate::kube::{Cluster, FIELD_MANAGER};
-use crate::plan::object::{Key, PART_OF, set_id};
+use crate::plan::object::{Key, member_selector, set_id};
 use crate::plan::prune::{Linked, prunes};
 
 /// How long a member may take to tell its links. One that does not answer was waited for before.
@@ -100,8 +100,8 @@ impl Members<'_> {
             None => connect(local, options, site.context()).await?,
         };
         identity::check_uid(local, options, site, cluster.uid().await?)?;
-        let selector =
-            format!("{}=true,{PART_OF}={}", remote_secret::LABEL, set_id(site.namespace()));
+        let members = member_selector(&set_id(site.namespace()));
+        let selector = format!("{}=true,{members}", remote_secret::LABEL);
         let links = cluster.list("v1", "Secret", Some(site.namespace()), Some(&selector)).await?;
         let links = links.into_iter().map(|link| (Key::of(&link), link)).collect();
         let drops = prunes(&links, &[], &Linked::default(), FIELD_MANAGER);

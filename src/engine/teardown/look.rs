@@ -10,7 +10,7 @@ use crate::engine::observe::Observed;
 use crate::kube::{Cluster, Error, FIELD_MANAGER, Inventory};
 use crate::plan::leftover::{self, CONFIG_LABEL};
 use crate::plan::object::{
-    GROUP_KINDS, Key, PART_OF, TOOLING, annotation, group, is_ours, label, set_id,
+    GROUP_KINDS, Key, TOOLING, annotation, group, is_ours, label, member_selector, set_id,
 };
 use crate::plan::removal::{Removal, Scene, decide};
 
@@ -108,7 +108,7 @@ async fn custom_resources(
     if !seen.ours.keys().any(|key| key.kind == DEFINITION) {
         return Ok(BTreeMap::new());
     }
-    let selector = format!("{PART_OF}={id}");
+    let selector = member_selector(id);
     let definitions = cluster.list(DEFINITIONS_API, DEFINITION, None, Some(&selector)).await?;
     let lists = definitions.iter().filter_map(|definition| {
         let name = definition["metadata"]["name"].as_str()?;
