@@ -174,7 +174,7 @@ pub(super) async fn reach<'a>(
 /// Of so many clusters it is told why they cannot be worked on; of the others, how many they are.
 const TOLD: usize = 8;
 
-fn nobody(failed: BTreeMap<String, Failure>) -> Failure {
+pub(super) fn nobody(failed: BTreeMap<String, Failure>) -> Failure {
     let (count, more) = (failed.len(), failed.len().saturating_sub(TOLD));
     let failures: Vec<Failure> = failed.into_values().take(TOLD).collect();
     let head = format!("none of the {count} clusters could be worked on:");

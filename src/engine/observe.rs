@@ -90,7 +90,8 @@ pub(super) async fn observe(cluster: &Cluster, namespace: &str) -> Result<Observ
         cluster.get(&held),
         members(cluster, &id, &KINDS),
     )?;
-    // Where the record does not tell, or is not there, what they say does.
+    // Where the record of who wrote what is not the tool's alone, their content is compared as well;
+    // without the parent it tells whose they are.
     let is_told = |kind: &str| {
         let mut objects = ours.values().filter(|object| object["kind"] == kind);
         match &parent {

@@ -13,7 +13,7 @@ pub use links::Peer;
 pub(super) use self::demolition::Demolition;
 use self::look::Owner;
 pub(super) use self::look::look;
-use super::connect::{Purpose, Reached, Unreached, reach_all};
+use super::connect::{Purpose, Reached, Unreached, nobody, reach_all};
 use super::event::{Event, Events};
 use super::fleet;
 use super::identity;
@@ -132,11 +132,15 @@ pub async fn survey<'a>(
             Ok(planned) => clusters.push(planned),
             Err(Unreached::Refused(missing)) => refused.push(missing),
             Err(Unreached::Broken(failure)) => {
+                tell(events, site.context(), Err(&failure));
                 failed.insert(site.context().to_owned(), failure);
             }
         }
     }
     policy::join(refused).map_or(Ok(()), Err)?;
+    if clusters.is_empty() {
+        return Err(nobody(failed));
+    }
     let names: BTreeSet<String> = clusters.iter().flat_map(|c| cluster_names(&c.reached)).collect();
     let (peers, unreached) = links::decide(local, options, beside, &names);
     failed.extend(unreached);
@@ -217,7 +221,11 @@ async fn plan(reached: Reached<'_>, purpose: Purpose) -> Result<Planned<'_>, Unr
     {
         return Err(Unreached::Refused(missing));
     }
-    let removal = look(cluster, site.namespace(), &reached.seen).await?;
+    let removal = match look(cluster, site.namespace(), &reached.seen).await {
+        // What cannot be looked at for want of a right is not torn down in part.
+        Err(error @ kube::Error::Forbidden { .. }) => return Err(Unreached::Refused(error.into())),
+        look => look?,
+    };
     if purpose == Purpose::Write {
         let needed = needed_to_delete(cluster, &removal).await?;
         if let Some(missing) = policy::check_access(site, cluster, &needed).await? {
@@ -349,8 +357,16 @@ pub async fn carry_out(
     });
     let (mut clusters, peers) =
         futures::join!(fleet::all(options.parallel, clears), fleet::all(options.parallel, cuts));
+    let ended = survey.clusters.iter().zip(&clusters).filter(|(_, (_, result))| result.is_ok());
+    let clean: BTreeSet<&str> =
+        ended.map(|(planned, _)| planned.reached.seen.uid.as_str()).collect();
+    let mut renamed = survey.renamed;
+    renamed.retain(|context| {
+        let record = local.state.contexts.get(context);
+        record.is_some_and(|record| clean.contains(record.uid.as_str()))
+    });
     clusters.extend(survey.failed.into_iter().map(|(context, failure)| (context, Err(failure))));
-    Outcome { clusters, peers, elapsed: started.elapsed(), renamed: survey.renamed }
+    Outcome { clusters, peers, elapsed: started.elapsed(), renamed }
 }
 
 async fn clear(

@@ -5,31 +5,41 @@ use serde_json::Value;
 use super::object::{DIGEST, annotation};
 
 /// Whether the live object needs no write: it was applied from exactly this content, and nobody
-/// changed since what that content says. Of a live object that was read without its content, the
-/// record of who wrote what is enough to tell.
+/// changed since what that content says. Of what is large, the record of who wrote what tells; the
+/// content says more, where it was read as well.
 pub fn is_current(desired: &Value, live: &Value) -> bool {
     if annotation(desired, DIGEST) != annotation(live, DIGEST) {
         return false;
     }
-    if is_unread(live) && content(desired).next().is_some() {
-        // What is empty is left out of definitions.
-        let strict = desired["kind"] == "ConfigMap";
-        return contains(&desired["metadata"], &live["metadata"])
-            && applied(live).any(|entry| {
-                let fields = &entry["fieldsV1"];
-                content(desired).all(|(key, value)| owns(fields, key, value, strict))
-            });
+    if is_large(live) && !is_as_applied(desired, live) {
+        return false;
+    }
+    if is_unread(live) {
+        return contains(&desired["metadata"], &live["metadata"]);
     }
     holds(desired, live)
 }
 
-/// The kinds whose objects are large: they are listed by their metadata alone.
+/// The kinds whose objects are large: they are listed by their metadata alone, and with their content
+/// only where the record of who wrote what is not the tool's alone.
 pub const LARGE: [&str; 2] = ["ConfigMap", "CustomResourceDefinition"];
+
+fn is_large(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| LARGE.contains(&kind))
+}
 
 /// Whether an object was read without its content.
 pub fn is_unread(object: &Value) -> bool {
-    let large = object["kind"].as_str().is_some_and(|kind| LARGE.contains(&kind));
-    large && content(object).next().is_none()
+    is_large(object) && content(object).next().is_none()
+}
+
+/// Whether nobody took over a field since the live object was applied with its digest.
+fn is_as_applied(desired: &Value, live: &Value) -> bool {
+    // What is empty is left out of definitions.
+    let strict = desired["kind"] == "ConfigMap";
+    applied(live).any(|entry| {
+        content(desired).all(|(key, value)| owns(&entry["fieldsV1"], key, value, strict))
+    })
 }
 
 /// What an object says beside its metadata.
@@ -265,9 +275,17 @@ mod tests {
                 "name": "d", "labels": desired["metadata"]["labels"],
                 "annotations": desired["metadata"]["annotations"], "managedFields": entries } })
         };
+        let whole = |mut live: Value| {
+            live["spec"] = desired["spec"].clone();
+            live
+        };
         for applier in ["kubectl-multimesh", "kubectl"] {
-            assert!(is_current(&desired, &live(applier, applier, &digest)), "{applier}");
-            assert!(!is_current(&desired, &live(applier, "kubectl-edit", &digest)), "{applier}");
+            let (as_applied, edited) =
+                (live(applier, applier, &digest), live(applier, "kubectl-edit", &digest));
+            assert!(is_current(&desired, &as_applied), "{applier}");
+            assert!(!is_current(&desired, &edited), "{applier}");
+            assert!(is_current(&desired, &whole(as_applied)), "{applier}");
+            assert!(!is_current(&desired, &whole(edited)), "{applier}");
         }
         assert!(!is_current(&desired, &live("other", "other", &json!({}))));
         let mut unlabelled = live("kubectl", "kubectl", &digest);

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::Planes;
 use crate::live::versions;
+use crate::locks::{LEASE, take};
 use crate::plan::changes;
 
 /// The resource versions of everything but definitions, whose status the API server still writes
@@ -85,6 +86,24 @@ fn another_context_of_the_same_cluster_changes_nothing_there() {
     assert_eq!(planes.links(0), ["secret/istio-remote-secret-other"]);
     assert_eq!(planned(&plan), changed(&planes, &then));
     planes.apply(&[]).expect(0).says("nothing to change in 2 clusters");
+}
+
+#[test]
+fn a_teardown_that_fails_keeps_what_is_on_record_under_a_former_name() {
+    let mut planes = Planes::start(1);
+    planes.apply(&[]).expect(0);
+    let former = planes.clusters[0].context.clone();
+    planes.user.set_kubeconfig(planes.kubeconfig_as(0, "renamed"));
+    let topology =
+        format!("mesh_id: m\ncontexts:\n  renamed: {{network: flat, cluster: {former}}}\n");
+    planes.write("m", "topology.yaml", &topology);
+    take(&planes, 0, 3600);
+    let before = planes.state();
+    planes.run(&["teardown", "--yes"]).expect(1).says("bob@elsewhere");
+    assert_eq!(planes.state(), before);
+    planes.kubectl(0, &["delete", "lease", LEASE, "-n", "istio-system"]);
+    planes.run(&["teardown", "--yes"]).expect(0);
+    assert!(planes.state()["contexts"].get(&former).is_none());
 }
 
 #[test]

@@ -95,6 +95,35 @@ rules:
 }
 
 #[test]
+fn who_may_not_look_at_what_uses_a_mesh_tears_no_part_of_it_down() {
+    let mut planes = Planes::start(2);
+    planes.apply(&[]).expect(0);
+    // All that an apply needs.
+    planes.kubectl_apply(
+        0,
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: applies}
+rules:
+- apiGroups: ['', apps, autoscaling, policy, rbac.authorization.k8s.io,
+    admissionregistration.k8s.io, apiextensions.k8s.io, coordination.k8s.io]
+  resources: ['*']
+  verbs: ['*']
+- {apiGroups: [networking.istio.io], resources: [gateways], verbs: ['*']}
+",
+    );
+    let token = token_for(&planes, "applies");
+    let limited = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
+    let second = planes.clusters[1].kubeconfig();
+    planes.user.set_kubeconfig(format!("{limited}:{}", second.display()));
+    let before = [0, 1].map(|index| versions(&planes.lab, &planes.clusters[index]));
+    let run = planes.run(&["teardown", "--yes"]).expect(1).says("auth can-i --list");
+    assert!(!run.stderr.contains("read back"), "{}", run.stderr);
+    let after = [0, 1].map(|index| versions(&planes.lab, &planes.clusters[index]));
+    assert!(after == before, "something was deleted");
+}
+
+#[test]
 fn a_credential_plugin_is_run_once() {
     let mut planes = Planes::start(1);
     let token = token_for(&planes, "cluster-admin");
