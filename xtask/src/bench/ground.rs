@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::bare::{Script, Target};
 use super::measure::{self, Sample, go_on};
+use super::quiet::settle;
 use crate::lab;
 use crate::say::say;
 
@@ -42,7 +43,9 @@ impl<'a> Ground<'a> {
         // What an earlier run may have left would not be fresh.
         multimesh_lab::down(LAB).map_err(|e| e.to_string())?;
         let lab = lab::start_quietly(LAB, clusters, !nodes).inspect_err(|_| end());
-        Ok(Self { lab: lab.map_err(|e| e.to_string())?, tools })
+        let ground = Self { lab: lab.map_err(|e| e.to_string())?, tools };
+        settle()?;
+        Ok(ground)
     }
 
     /// Adds clusters until there are that many.

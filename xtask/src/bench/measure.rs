@@ -27,6 +27,8 @@ pub(super) struct Sample {
     /// The most memory that was resident, in KiB, as the kernel counted it up to 5 ms before the
     /// end.
     pub(super) peak: u64,
+    /// Seconds that processors worked for it and for what it ran.
+    pub(super) work: f64,
     pub(super) stdout: String,
     pub(super) stderr: String,
 }
@@ -84,6 +86,7 @@ pub(super) fn attempt(command: &mut Command) -> Result<(Sample, Option<i32>), St
         .stdin(Stdio::null())
         .stdout(stdout.try_clone().map_err(failed)?)
         .stderr(stderr.try_clone().map_err(failed)?);
+    let before = work_of_children()?;
     let started = Instant::now();
     let mut child =
         command.spawn().map_err(|e| format!("`{}` cannot be run: {e}", shown(command)))?;
@@ -98,7 +101,9 @@ pub(super) fn attempt(command: &mut Command) -> Result<(Sample, Option<i32>), St
     });
     let code = status.map_err(failed)?.code();
     go_on()?;
-    let sample = Sample { seconds, peak, stdout: text(&mut stdout)?, stderr: text(&mut stderr)? };
+    let work = work_of_children()? - before;
+    let (stdout, stderr) = (text(&mut stdout)?, text(&mut stderr)?);
+    let sample = Sample { seconds, peak, work, stdout, stderr };
     log(command, &sample);
     Ok((sample, code))
 }
@@ -122,6 +127,21 @@ fn watch(id: u32, started: Instant, ended: &AtomicBool) -> u64 {
     peak
 }
 
+/// The seconds that processors worked for the children of this process that have ended, and for
+/// theirs: `cutime` and `cstime` of `proc_pid_stat(5)`, in ticks of a hundredth.
+fn work_of_children() -> Result<f64, String> {
+    let stat =
+        fs::read_to_string("/proc/self/stat").map_err(|e| format!("/proc/self/stat: {e}"))?;
+    // The name before it, in brackets, may hold anything.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_whitespace());
+    let ticks: Option<Vec<u32>> =
+        fields.map(|it| it.skip(13).take(2).map_while(|n| n.parse().ok()).collect());
+    match ticks.as_deref() {
+        Some([user, system]) => Ok(f64::from(user + system) / 100.0),
+        _ => Err("/proc/self/stat does not tell what children took".into()),
+    }
+}
+
 fn text(file: &mut File) -> Result<String, String> {
     let mut bytes = Vec::new();
     file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(|e| e.to_string())?;
@@ -143,8 +163,10 @@ mod tests {
     #[test]
     fn a_process_is_measured() {
         let mut sh = Command::new("sh");
-        let sample = run(sh.args(["-c", "sleep 0.1; echo done"])).expect("sh");
+        let words = "sleep 0.1; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done";
+        let sample = run(sh.args(["-c", words])).expect("sh");
         assert!(sample.seconds >= 0.1 && sample.peak > 100, "{} s", sample.seconds);
+        assert!(sample.work > 0.0);
         assert_eq!(sample.stdout, "done\n");
     }
 

@@ -10,6 +10,7 @@ mod manual;
 mod measure;
 mod nodes;
 mod planes;
+mod quiet;
 mod report;
 mod scale;
 mod scripts;

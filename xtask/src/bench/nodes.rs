@@ -6,6 +6,7 @@ use multimesh_lab::Cluster;
 use super::ground::{Ground, Mesh, Tools};
 use super::manual::{Manual, istioctl};
 use super::measure;
+use super::quiet::settle;
 use super::report::Row;
 use super::{Chosen, Group, scripts, writes};
 use crate::say::say;
@@ -169,9 +170,13 @@ fn join(ground: &Ground<'_>, mesh: &Mesh<'_>, figures: &mut Figures) -> Result<(
     solo.run(&["init", "--mesh-id", "mesh1"])?;
     let join = || -> Result<f64, String> {
         mesh.describe(four, None)?;
+        settle()?;
         Ok(mesh.run(&["apply"])?.seconds)
     };
-    let alone = || solo.run(&["apply", "--contexts", &last.context]).map(|sample| sample.seconds);
+    let alone = || -> Result<f64, String> {
+        settle()?;
+        Ok(solo.run(&["apply", "--contexts", &last.context])?.seconds)
+    };
     let (joined, single) = if figures.join.len().is_multiple_of(2) {
         let joined = join()?;
         (joined, alone()?)

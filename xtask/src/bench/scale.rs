@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::bare::Script;
 use super::ground::{Ground, Mesh, Tools};
+use super::quiet::settle;
 use super::report::{Row, median};
 use super::scripts;
 use crate::say::say;
@@ -22,6 +23,8 @@ struct Series {
     seconds: Vec<f64>,
     /// MB a cluster.
     memory: Vec<f64>,
+    /// Seconds a cluster that processors worked for the tool and istioctl.
+    work: Vec<f64>,
     /// Seconds a cluster of the floor.
     floor: Vec<f64>,
 }
@@ -53,6 +56,13 @@ pub(super) fn measure(tools: &Tools) -> Result<Vec<Row>, String> {
         row(what, time, &many.seconds, &few.seconds, Some(1.0)),
         row("the floor of that, 20 control planes", time, &many.floor, &few.floor, None),
         row(what, "the floor, time a cluster", &many.seconds, &many.floor, None),
+        row(
+            "processor time of that, tool and istioctl alone",
+            "5 control planes, processor time a cluster",
+            &many.work,
+            &few.work,
+            Some(1.0),
+        ),
         row(what, "5 control planes, memory a cluster", &many.memory, &few.memory, Some(1.0))
             .counted_in("MB"),
         Row::figure("scale", what, (peak, "MB"), 80.0),
@@ -63,6 +73,7 @@ pub(super) fn measure(tools: &Tools) -> Result<Vec<Row>, String> {
 fn apply(ground: &Ground<'_>, clusters: &[Cluster], series: &mut Series) -> Result<(), String> {
     let mesh = Mesh::new(ground, clusters)?;
     mesh.describe(clusters, Some("flat"))?;
+    settle()?;
     let sample = mesh.run(&["apply", "--wait=false"])?;
     check_links(ground, clusters)?;
     #[expect(clippy::cast_precision_loss, reason = "twenty, and megabytes")]
@@ -70,6 +81,7 @@ fn apply(ground: &Ground<'_>, clusters: &[Cluster], series: &mut Series) -> Resu
     say(&format!("apply, {count} control planes: {:.1} s, {memory:.1} MB", sample.seconds));
     series.seconds.push(sample.seconds / count);
     series.memory.push(memory / count);
+    series.work.push(sample.work / count);
     let gone = mesh.run(&["teardown", "--yes"])?;
     say(&format!("teardown: {:.1} s", gone.seconds));
     Ok(())
@@ -82,7 +94,9 @@ fn bare(
     script: &Script,
     series: &mut Series,
 ) -> Result<(), String> {
-    let sample = ground.floor(script)?.run()?;
+    let floor = ground.floor(script)?;
+    settle()?;
+    let sample = floor.run()?;
     check_links(ground, clusters)?;
     #[expect(clippy::cast_precision_loss, reason = "twenty")]
     let count = clusters.len() as f64;
