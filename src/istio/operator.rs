@@ -16,6 +16,9 @@ pub const GATEWAY_PORT: u16 = 15443;
 const PROFILES_WITHOUT_INGRESS: [&str; 5] =
     ["ambient", "empty", "minimal", "openshift-ambient", "remote"];
 
+/// Where an operator's spec says when istiod is ready.
+const ISTIOD_PROBE: &str = "/components/pilot/k8s/readinessProbe";
+
 /// What distinguishes one rendering from another; clusters that agree share one istioctl run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Variant {
@@ -68,6 +71,9 @@ pub fn build(base: &Value, overlay: Option<&Value>, variant: &Variant) -> Value 
     force(&mut spec, &json!({ "namespace": variant.namespace, "values": { "global": global } }));
     if variant.control_plane {
         default(&mut spec, &ready_for_rotation());
+        if spec.pointer(ISTIOD_PROBE).is_none() {
+            default(&mut spec, &istiod_defaults());
+        }
         if !variant.addresses.is_empty() {
             force(&mut spec, &mesh_networks(&variant.addresses));
         }
@@ -93,6 +99,18 @@ fn ready_for_rotation() -> Value {
             "defaultConfig": { "proxyMetadata": { "PROXY_CONFIG_XDS_AGENT": "true" } }
         },
     })
+}
+
+fn istiod_defaults() -> Value {
+    json!({ "components": { "pilot": { "k8s": {
+        // The chart asks every 3 s, and gateways wait for what may be ready all the while.
+        "readinessProbe": {
+            "httpGet": { "path": "/ready", "port": 8080 },
+            "initialDelaySeconds": 1,
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+        },
+    } } } })
 }
 
 /// istiod knows no address for a gateway but its Service's, unless `meshNetworks` says it.
@@ -260,6 +278,19 @@ mod tests {
         assert_eq!(global["multiCluster"]["clusterName"], CLUSTER_PLACEHOLDER);
         assert_eq!(names(&built), [GATEWAY]);
         assert!(built["metadata"]["name"].is_string());
+    }
+
+    #[test]
+    fn istiod_is_asked_every_second_unless_the_user_has_a_probe_for_it() {
+        let probe = |operator: &Value| operator["spec"].pointer(ISTIOD_PROBE).cloned();
+        let built = build(&json!({ "spec": {} }), None, &variant(true, true));
+        assert_eq!(probe(&built).unwrap()["periodSeconds"], 1);
+        let theirs = json!({ "exec": { "command": ["true"] } });
+        let overlay = json!({ "spec": { "components": { "pilot": { "k8s": { "readinessProbe": theirs } } } } });
+        let built = build(&json!({ "spec": {} }), Some(&overlay), &variant(true, true));
+        assert_eq!(probe(&built), Some(theirs));
+        let gateway_only = build(&json!({ "spec": {} }), None, &variant(false, true));
+        assert_eq!(probe(&gateway_only), None);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl<'a> Manual<'a> {
             let (context, network) = (cluster.context.as_str(), cluster.network.as_str());
             // The tool's gateways that are there have other labels, which cannot be changed.
             let gateway = nodes.then(|| ("eastwest.yaml", eastwest(network, false)));
-            let control_plane = ("control-plane.yaml", control_plane(context, network)?);
+            let control_plane = ("control-plane.yaml", control_plane(context, network, false)?);
             for (name, operator) in std::iter::once(control_plane).chain(gateway) {
                 let file = self.file(cluster, name);
                 fs::write(&file, operator.to_string()).map_err(|e| e.to_string())?;
@@ -196,14 +196,21 @@ pub(super) fn certificates(folder: &Path, contexts: &[&str]) -> Result<(), Strin
     Ok(())
 }
 
-/// The operator of a control plane.
-pub(super) fn control_plane(context: &str, network: &str) -> Result<Value, String> {
+/// The operator of a control plane; `quick` lets the kubelet ask every second whether istiod is
+/// ready, and not every three.
+pub(super) fn control_plane(context: &str, network: &str, quick: bool) -> Result<Value, String> {
     let mut operator: Value = serde_saphyr::from_str(MESH_BASE).map_err(|e| e.to_string())?;
     operator["metadata"] = json!({"name": "control-plane"});
     let global = &mut operator["spec"]["values"]["global"];
     global["meshID"] = "mesh1".into();
     global["multiCluster"] = json!({"clusterName": context});
     global["network"] = network.into();
+    if quick {
+        operator["spec"]["components"]["pilot"]["k8s"]["readinessProbe"] = json!({
+            "httpGet": {"path": "/ready", "port": 8080},
+            "initialDelaySeconds": 1, "periodSeconds": 1, "timeoutSeconds": 5,
+        });
+    }
     Ok(operator)
 }
 

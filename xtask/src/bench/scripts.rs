@@ -48,7 +48,7 @@ pub(super) fn cold(
     manual::certificates(folder.path(), &contexts)?;
     let mut members = Vec::new();
     for cluster in clusters {
-        let mut operator = manual::control_plane(&cluster.context, &cluster.network)?;
+        let mut operator = manual::control_plane(&cluster.context, &cluster.network, true)?;
         if nodes {
             let gateway = manual::eastwest(&cluster.network, true);
             operator["spec"]["components"] = gateway["spec"]["components"].clone();
