@@ -89,8 +89,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn object(name: &str, value: &str) -> Value {
-        let mut object = json!({ "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": { "name": name, "namespace": "n" }, "data": { "k": value } });
+        let mut object = json!({ "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": name, "namespace": "n" }, "spec": { "k": value } });
         mark(&mut object, "set");
         object
     }
