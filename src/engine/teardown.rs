@@ -33,8 +33,8 @@ pub struct Survey<'a> {
     pub peers: Vec<Peer<'a>>,
     /// The contexts that cannot be worked on, and why.
     pub failed: Vec<(String, Failure)>,
-    /// Contexts whose record is another name of a cluster that is worked on.
-    renamed: Vec<String>,
+    /// Contexts whose record is another name of a cluster that is worked on, with its UID.
+    renamed: BTreeMap<String, String>,
     /// The contexts whose lease another run has.
     refused: BTreeMap<String, Failure>,
 }
@@ -150,9 +150,12 @@ pub async fn survey<'a>(
 }
 
 /// A cluster that is listed under several names, one of them of an earlier topology, is one.
-fn unify<'a>(local: &Local, reached: Vec<Reached<'a>>) -> (Vec<Reached<'a>>, Vec<String>) {
+fn unify<'a>(
+    local: &Local,
+    reached: Vec<Reached<'a>>,
+) -> (Vec<Reached<'a>>, BTreeMap<String, String>) {
     let mut uids = BTreeSet::new();
-    let mut renamed = Vec::new();
+    let mut renamed = BTreeMap::new();
     let mut kept = Vec::new();
     // Leavers come last in `Local::sites`.
     for reached in reached {
@@ -160,13 +163,13 @@ fn unify<'a>(local: &Local, reached: Vec<Reached<'a>>) -> (Vec<Reached<'a>>, Vec
         if uids.insert(reached.seen.uid.clone()) || listed {
             kept.push(reached);
         } else {
-            renamed.push(reached.site.context().to_owned());
+            renamed.insert(reached.site.context().to_owned(), reached.seen.uid.clone());
         }
     }
     let records = local.state.contexts.iter().filter(|(context, record)| {
         uids.contains(&record.uid) && !local.sites.iter().any(|s| s.context() == *context)
     });
-    renamed.extend(records.map(|(context, _)| context.clone()));
+    renamed.extend(records.map(|(context, record)| (context.clone(), record.uid.clone())));
     (kept, renamed)
 }
 
@@ -223,7 +226,9 @@ async fn plan(reached: Reached<'_>, purpose: Purpose) -> Result<Planned<'_>, Unr
     }
     let removal = match look(cluster, site.namespace(), &reached.seen).await {
         // What cannot be looked at for want of a right is not torn down in part.
-        Err(error @ kube::Error::Forbidden { .. }) => return Err(Unreached::Refused(error.into())),
+        Err(error @ kube::Error::Forbidden { .. }) if purpose == Purpose::Write => {
+            return Err(Unreached::Refused(error.into()));
+        }
         look => look?,
     };
     if purpose == Purpose::Write {
@@ -264,14 +269,14 @@ fn unreachable_records(
     local: &Local,
     options: &Options,
     clusters: &[Planned<'_>],
-    renamed: &[String],
+    renamed: &BTreeMap<String, String>,
 ) -> Vec<(String, Failure)> {
     if !options.contexts.is_empty() {
         return Vec::new();
     }
     let known = |context: &String| {
         local.sites.iter().any(|s| s.context() == context)
-            || renamed.contains(context)
+            || renamed.contains_key(context)
             || clusters.iter().any(|c| c.context() == context)
     };
     let lost = local.state.contexts.iter().filter(|(context, _)| !known(context));
@@ -360,11 +365,8 @@ pub async fn carry_out(
     let ended = survey.clusters.iter().zip(&clusters).filter(|(_, (_, result))| result.is_ok());
     let clean: BTreeSet<&str> =
         ended.map(|(planned, _)| planned.reached.seen.uid.as_str()).collect();
-    let mut renamed = survey.renamed;
-    renamed.retain(|context| {
-        let record = local.state.contexts.get(context);
-        record.is_some_and(|record| clean.contains(record.uid.as_str()))
-    });
+    let renamed = survey.renamed.into_iter().filter(|(_, uid)| clean.contains(uid.as_str()));
+    let renamed = renamed.map(|(context, _)| context).collect();
     clusters.extend(survey.failed.into_iter().map(|(context, failure)| (context, Err(failure))));
     Outcome { clusters, peers, elapsed: started.elapsed(), renamed }
 }

@@ -51,7 +51,8 @@ pub(super) fn cold(
         let mut operator = manual::control_plane(&cluster.context, &cluster.network, true)?;
         if nodes {
             let gateway = manual::eastwest(&cluster.network, true);
-            operator["spec"]["components"] = gateway["spec"]["components"].clone();
+            operator["spec"]["components"]["ingressGateways"] =
+                gateway["spec"]["components"]["ingressGateways"].clone();
             operator["spec"]["values"]["gateways"] = gateway["spec"]["values"]["gateways"].clone();
         }
         let file = folder.path().join("operator.yaml");
