@@ -16,8 +16,8 @@ pub const GATEWAY_PORT: u16 = 15443;
 const PROFILES_WITHOUT_INGRESS: [&str; 5] =
     ["ambient", "empty", "minimal", "openshift-ambient", "remote"];
 
-/// Where an operator's spec says when istiod is ready.
-const ISTIOD_PROBE: &str = "/components/pilot/k8s/readinessProbe";
+/// What a probe may ask; it can have one of them only (Kubernetes API: `Probe`).
+const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
 
 /// What distinguishes one rendering from another; clusters that agree share one istioctl run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,9 +71,7 @@ pub fn build(base: &Value, overlay: Option<&Value>, variant: &Variant) -> Value 
     force(&mut spec, &json!({ "namespace": variant.namespace, "values": { "global": global } }));
     if variant.control_plane {
         default(&mut spec, &ready_for_rotation());
-        if spec.pointer(ISTIOD_PROBE).is_none() {
-            default(&mut spec, &istiod_defaults());
-        }
+        default_probe(&mut spec, &["components", "pilot"], &istiod_probe());
         if !variant.addresses.is_empty() {
             force(&mut spec, &mesh_networks(&variant.addresses));
         }
@@ -101,16 +99,36 @@ fn ready_for_rotation() -> Value {
     })
 }
 
-fn istiod_defaults() -> Value {
-    json!({ "components": { "pilot": { "k8s": {
-        // The chart asks every 3 s, and gateways wait for what may be ready all the while.
-        "readinessProbe": {
-            "httpGet": { "path": "/ready", "port": 8080 },
-            "initialDelaySeconds": 1,
-            "periodSeconds": 1,
-            "timeoutSeconds": 5,
-        },
-    } } } })
+/// Fills in the readiness probe of a component, unless the user says what it asks.
+fn default_probe(spec: &mut Value, component: &[&str], probe: &Value) {
+    let path = [component, &["k8s", "readinessProbe"]].concat();
+    let theirs = path.iter().try_fold(&*spec, |value, key| value.get(key));
+    if theirs.is_some_and(|theirs| HANDLERS.iter().any(|handler| theirs.get(handler).is_some())) {
+        return;
+    }
+    let under = path.iter().rev().fold(probe.clone(), |inner, key| json!({ *key: inner }));
+    default(spec, &under);
+}
+
+/// The chart asks every 3 s, and gateways wait for what may be ready all the while.
+fn istiod_probe() -> Value {
+    json!({
+        "httpGet": { "path": "/ready", "port": 8080 },
+        "initialDelaySeconds": 1,
+        "periodSeconds": 1,
+        "timeoutSeconds": 5,
+    })
+}
+
+/// The chart asks every 15 s, so a gateway that misses the first probe stands idle for that long
+/// although it serves.
+fn gateway_probe() -> Value {
+    json!({
+        "httpGet": { "path": "/healthz/ready", "port": 15021 },
+        "periodSeconds": 1,
+        "timeoutSeconds": 3,
+        "failureThreshold": 30,
+    })
 }
 
 /// istiod knows no address for a gateway but its Service's, unless `meshNetworks` says it.
@@ -169,6 +187,7 @@ fn add_gateway(spec: &mut Value) {
     });
     if let Some(gateway) = gateways.get_mut(position) {
         default(gateway, &gateway_defaults());
+        default_probe(gateway, &[], &gateway_probe());
         force(gateway, &json!({ "enabled": true, "label": gateway_labels() }));
     }
     force(spec, &json!({ "components": { "ingressGateways": gateways } }));
@@ -190,14 +209,6 @@ fn gateway_defaults() -> Value {
     json!({
         "k8s": {
             "env": [{ "name": "ISTIO_META_REQUESTED_NETWORK_VIEW", "value": NETWORK_PLACEHOLDER }],
-            // The chart asks every 15 s, so a gateway that misses the first probe stands idle
-            // for that long although it serves.
-            "readinessProbe": {
-                "httpGet": { "path": "/healthz/ready", "port": 15021 },
-                "periodSeconds": 1,
-                "timeoutSeconds": 3,
-                "failureThreshold": 30,
-            },
             "service": { "ports": [
                 { "name": "status-port", "port": 15021, "targetPort": 15021 },
                 { "name": "tls", "port": GATEWAY_PORT, "targetPort": GATEWAY_PORT },
@@ -281,32 +292,51 @@ mod tests {
     }
 
     #[test]
-    fn istiod_is_asked_every_second_unless_the_user_has_a_probe_for_it() {
-        let probe = |operator: &Value| operator["spec"].pointer(ISTIOD_PROBE).cloned();
-        let built = build(&json!({ "spec": {} }), None, &variant(true, true));
-        assert_eq!(probe(&built).unwrap()["periodSeconds"], 1);
+    fn readiness_is_asked_every_second_unless_the_user_says_what_is_asked() {
+        let built = |probe: Option<Value>, variant: &Variant| {
+            let k8s = |probe: &Value| json!({ "k8s": { "readinessProbe": probe } });
+            let overlay = probe.map(|probe| {
+                let mut gateway = k8s(&probe);
+                gateway["name"] = json!(GATEWAY);
+                json!({ "spec": { "components": {
+                    "pilot": k8s(&probe), "ingressGateways": [gateway],
+                } } })
+            });
+            let built = build(&json!({ "spec": {} }), overlay.as_ref(), variant);
+            let components = &built["spec"]["components"];
+            let mut gateways = components["ingressGateways"].as_array().into_iter().flatten();
+            let gateway = gateways.find(|g| g["name"] == GATEWAY).cloned().unwrap_or_default();
+            let probe = |component: &Value| component["k8s"]["readinessProbe"].clone();
+            (probe(&components["pilot"]), probe(&gateway))
+        };
+        let both = variant(true, true);
+        assert_eq!(built(None, &both), (istiod_probe(), gateway_probe()));
         let theirs = json!({ "exec": { "command": ["true"] } });
-        let overlay = json!({ "spec": { "components": { "pilot": { "k8s": { "readinessProbe": theirs } } } } });
-        let built = build(&json!({ "spec": {} }), Some(&overlay), &variant(true, true));
-        assert_eq!(probe(&built), Some(theirs));
-        let gateway_only = build(&json!({ "spec": {} }), None, &variant(false, true));
-        assert_eq!(probe(&gateway_only), None);
+        assert_eq!(built(Some(theirs.clone()), &both), (theirs.clone(), theirs));
+        let (istiod, gateway) = built(Some(json!({ "periodSeconds": 7 })), &both);
+        for (probe, tools) in [(istiod, istiod_probe()), (gateway, gateway_probe())] {
+            assert_eq!(
+                (&probe["periodSeconds"], &probe["httpGet"]),
+                (&json!(7), &tools["httpGet"])
+            );
+        }
+        assert_eq!(built(None, &variant(false, true)), (Value::Null, gateway_probe()));
     }
 
     #[test]
-    fn a_user_may_switch_rotation_off_and_set_the_probe() {
+    fn a_user_may_switch_rotation_off_and_add_to_the_gateways_service() {
         let base = json!({ "spec": {
             "profile": "minimal",
             "values": { "pilot": { "env": { "ISTIO_MULTIROOT_MESH": "false" } } },
             "components": { "ingressGateways": [
-                { "name": GATEWAY, "k8s": { "readinessProbe": { "periodSeconds": 7 } } },
+                { "name": GATEWAY, "k8s": { "service": { "externalTrafficPolicy": "Local" } } },
             ]},
         }});
         let built = build(&base, None, &variant(true, true));
         assert_eq!(built["spec"]["values"]["pilot"]["env"]["ISTIO_MULTIROOT_MESH"], "false");
-        let k8s = &built["spec"]["components"]["ingressGateways"][0]["k8s"];
-        assert_eq!(k8s["readinessProbe"]["periodSeconds"], 7);
-        assert_eq!(k8s["service"]["ports"][1]["port"], GATEWAY_PORT);
+        let service = &built["spec"]["components"]["ingressGateways"][0]["k8s"]["service"];
+        assert_eq!(service["externalTrafficPolicy"], "Local");
+        assert_eq!(service["ports"][1]["port"], GATEWAY_PORT);
     }
 
     #[test]
