@@ -17,9 +17,11 @@ use super::home::cause;
 use crate::error::Failure;
 use crate::files;
 use crate::hex::hex;
+use crate::istio::manifest::{self, ManifestError};
 use crate::istio::operator::{self, Variant};
-use crate::istio::{manifest, version};
+use crate::istio::version;
 use crate::kube::quote;
+use crate::plan::desired::Rendering;
 
 /// How long one run of istioctl may take: it renders in well under a second.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -90,15 +92,14 @@ impl Istioctl {
         version.await.map(String::as_str)
     }
 
-    /// Renders the manifest of a variant, with placeholders for the names of a cluster. `file` is
-    /// where `base` was read, for the message.
+    /// Renders the manifest of a variant. `file` is where `base` was read, for the message.
     pub async fn render(
         &self,
         base: &Value,
         overlay: Option<&Value>,
         variant: &Variant,
         file: &Path,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Rendering, Failure> {
         let operator = operator::build(base, overlay, variant);
         let input = operator.to_string();
         // Of one that was not the last here hardly anything is kept: it renders while it is asked.
@@ -113,21 +114,27 @@ impl Istioctl {
         let output = match ahead {
             Some(output) => output?,
             None => match read_cached(kept.clone()).await {
-                Some(objects) => return Ok(objects),
+                Some(rendering) => return Ok(rendering),
                 None => self.run_on(&input, file).await?,
             },
         };
-        let parse = move || manifest::parse(&String::from_utf8_lossy(&output.stdout));
-        let objects = fleet::aside(parse)
-            .await
-            .map_err(|why| Failure::new(why.to_string()).hint(self.try_hint(file)))?;
-        store_cached(&self.cache, &kept, &objects);
-        Ok(objects)
+        let namespace = variant.namespace.clone();
+        let read = move || {
+            let objects = manifest::parse(&String::from_utf8_lossy(&output.stdout))?;
+            Ok(Rendering::new(objects, &namespace))
+        };
+        let rendering = fleet::aside(read).await.map_err(|why: ManifestError| {
+            Failure::new(why.to_string()).hint(self.try_hint(file))
+        })?;
+        store_cached(&self.cache, &kept, &rendering);
+        Ok(rendering)
     }
 
     /// The file that keeps what was rendered of an input.
     fn kept(&self, version: &str, input: &str) -> PathBuf {
         let digest = Sha256::new()
+            // Another version of the tool may make something else of it.
+            .chain_update(env!("CARGO_PKG_VERSION"))
             .chain_update(version.as_bytes())
             .chain_update(self.identity.as_bytes())
             .chain_update(input.as_bytes())
@@ -271,13 +278,13 @@ fn shorten(stderr: &str, file: &Path) -> String {
     line.chars().take(300).chain("...".chars()).collect()
 }
 
-async fn read_cached(path: PathBuf) -> Option<Vec<Value>> {
+async fn read_cached(path: PathBuf) -> Option<Rendering> {
     fleet::aside(move || serde_json::from_slice(&std::fs::read(path).ok()?).ok()).await
 }
 
 /// Keeps a rendering; failing to costs the next run a render and nothing else.
-fn store_cached(dir: &Path, path: &Path, objects: &[Value]) {
-    let Ok(text) = serde_json::to_vec(objects) else { return };
+fn store_cached(dir: &Path, path: &Path, rendering: &Rendering) {
+    let Ok(text) = serde_json::to_vec(rendering) else { return };
     if files::write_private(path, &text).is_err() {
         return;
     }

@@ -244,9 +244,7 @@ pub(super) async fn render_all(
             Arc::clone(objects)
         } else {
             let path = local.home.base();
-            let rendered = istioctl.render(&base.operator, overlay, &variant, &path).await?;
-            let namespace = site.namespace().to_owned();
-            Arc::new(fleet::aside(move || Rendering::new(rendered, &namespace)).await)
+            Arc::new(istioctl.render(&base.operator, overlay, &variant, &path).await?)
         };
         by_input.insert(input, Arc::clone(&objects));
         by_context.insert(site.context().to_owned(), objects);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::object::{self, GROUP_KINDS, Key, PARENT, SET_ID, TOOLING};
@@ -48,10 +49,10 @@ pub struct Place<'a> {
 
 /// What istioctl rendered for clusters that share a base; the objects that are the same in all of
 /// them are made ready once, as they are large.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Rendering(Vec<Rendered>);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Rendered {
     /// Marked as a member of the apply set already.
     Same(Arc<Value>),
