@@ -1,6 +1,6 @@
 //! What a run refuses before it writes anything: the user has to decide first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::istio::version::{self, Version};
 use crate::kube::{self, Access, Cluster, quote, without};
 use crate::plan::object::{self, Key};
 
-/// The rights that an apply and a teardown need, as (group, resource).
+/// What any apply and any teardown need rights to, as (group, resource).
 const RESOURCES: [(&str, &str); 18] = [
     ("", "namespaces"),
     ("", "serviceaccounts"),
@@ -36,18 +36,45 @@ const RESOURCES: [(&str, &str); 18] = [
 ];
 const VERBS: [&str; 5] = ["get", "list", "create", "patch", "delete"];
 
-/// Asks whether the user may do what a run does; says what is missing, verb by resource.
+/// Asks whether the user may do what any run does; says what is missing, verb by resource.
 pub(super) async fn check_rights(
     site: &Site,
     cluster: &Cluster,
 ) -> Result<Option<Failure>, kube::Error> {
-    let needed: Vec<Access> = RESOURCES
-        .iter()
-        .flat_map(|&(group, resource)| {
-            VERBS.iter().map(move |verb| Access::new(verb, group, resource, None))
-        })
-        .collect();
-    check_access(site, cluster, &needed).await
+    check_access(site, cluster, &of_any_run()).await
+}
+
+fn of_any_run() -> Vec<Access> {
+    let of = |(group, resource)| VERBS.map(|verb| Access::new(verb, group, resource, None));
+    RESOURCES.into_iter().flat_map(of).collect()
+}
+
+/// What a run does to a cluster, by API version and kind.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Kinds<'a> {
+    /// Of what is applied.
+    pub applied: BTreeSet<(&'a str, &'a str)>,
+    /// Of what is deleted.
+    pub deleted: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl Kinds<'_> {
+    /// The rights that this needs beyond those of any run. A kind that is not served yet is one that
+    /// the run defines.
+    async fn rights(&self, cluster: &Cluster) -> Result<Vec<Access>, kube::Error> {
+        let uses = [(&self.applied, &["create", "patch"][..]), (&self.deleted, &["delete"])];
+        let mut rights = Vec::new();
+        for (kinds, verbs) in uses {
+            for (api_version, kind) in kinds {
+                let Some(found) = cluster.resource(api_version, kind).await? else { continue };
+                let group = api_version.split_once('/').map_or("", |(group, _)| group);
+                if !RESOURCES.contains(&(group, &found.plural)) {
+                    rights.extend(verbs.iter().map(|v| Access::new(v, group, &found.plural, None)));
+                }
+            }
+        }
+        Ok(rights)
+    }
 }
 
 /// Why a cluster cannot be worked on that answered with this error. All rights that are missing say
@@ -67,14 +94,18 @@ pub(super) async fn unreached(
     }
 }
 
-/// As [`check_rights`], for all clusters that a run is going to write to. One where rights are
-/// missing stops the run; gives the contexts of those that did not answer, and why.
+/// As [`check_rights`], for all clusters that a run is going to write to, and what it does there. One
+/// where rights are missing stops the run; gives the contexts of those that did not answer, and why.
 pub(super) async fn check_all_rights<'a>(
     parallel: usize,
-    reached: impl Iterator<Item = &'a Reached<'a>>,
+    reached: impl Iterator<Item = (&'a Reached<'a>, Kinds<'a>)>,
 ) -> Result<BTreeMap<String, Failure>, Failure> {
-    let checks = reached.map(|Reached { site, cluster, .. }| async move {
-        (site.context().to_owned(), check_rights(site, cluster).await)
+    let checks = reached.map(|(Reached { site, cluster, .. }, kinds)| async move {
+        let check = async {
+            let needed = [of_any_run(), kinds.rights(cluster).await?].concat();
+            check_access(site, cluster, &needed).await
+        };
+        (site.context().to_owned(), check.await)
     });
     let (mut missing, mut silent) = (Vec::new(), BTreeMap::new());
     for (context, check) in fleet::all(parallel, checks.collect::<Vec<_>>()).await {
@@ -88,8 +119,16 @@ pub(super) async fn check_all_rights<'a>(
     join(missing).map_or(Ok(silent), Err)
 }
 
-/// As [`check_rights`], for these rights.
-pub(super) async fn check_access(
+/// As [`check_rights`], for what those of any run leave out.
+pub(super) async fn check_more_rights(
+    site: &Site,
+    cluster: &Cluster,
+    kinds: &Kinds<'_>,
+) -> Result<Option<Failure>, kube::Error> {
+    check_access(site, cluster, &kinds.rights(cluster).await?).await
+}
+
+async fn check_access(
     site: &Site,
     cluster: &Cluster,
     needed: &[Access],

@@ -16,7 +16,7 @@ use super::leave::{self, Leaver};
 use super::links::{self, LinkChange};
 use super::local::{Local, Options, Site};
 use super::observe::{self, Observed};
-use super::policy;
+use super::policy::{self, Kinds};
 use super::status::Ahead;
 use super::trust::{self, Trust};
 use crate::error::Failure;
@@ -77,6 +77,19 @@ impl Work<'_> {
     /// The kubeconfig context.
     pub(super) fn context(&self) -> &str {
         self.reached.site.context()
+    }
+
+    /// The kinds of what is written and of what may go.
+    fn kinds(&self) -> Kinds<'_> {
+        let applied = self.changes.iter().filter_map(|change| {
+            let object = &change.object;
+            Some((object["apiVersion"].as_str()?, object["kind"].as_str()?))
+        });
+        let deleted = self.prunes.iter().map(|prune| &prune.target);
+        Kinds {
+            applied: applied.collect(),
+            deleted: deleted.map(|t| (t.api_version.as_str(), t.key.kind.as_str())).collect(),
+        }
     }
 
     /// Whether there is anything to be written, as far as it is known already. `prune` says whether
@@ -174,7 +187,7 @@ pub async fn prepare<'a>(
     // What a killed run left is deleted as well.
     let touched = |one: &&Work<'_>| one.writes(true) || one.reached.seen.lease.is_some();
     let written = work.iter().filter(|one| purpose == Purpose::Write && touched(one));
-    let written = written.map(|one| &one.reached);
+    let written = written.map(|one| (&one.reached, one.kinds()));
     let silent = policy::check_all_rights(options.parallel, written).await?;
     if !silent.is_empty() {
         leave_out(&mut work, &silent, local, events);

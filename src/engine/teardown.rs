@@ -19,9 +19,9 @@ use super::fleet;
 use super::identity;
 use super::lease::{Basis, ClusterLease, Leases};
 use super::local::{Local, Options, Site};
-use super::policy;
+use super::policy::{self, Kinds};
 use crate::error::Failure;
-use crate::kube::{self, Access, Cluster, quote, without};
+use crate::kube::{self, quote, without};
 use crate::plan::object::PARENT;
 use crate::plan::removal::Removal;
 
@@ -232,29 +232,13 @@ async fn plan(reached: Reached<'_>, purpose: Purpose) -> Result<Planned<'_>, Unr
         look => look?,
     };
     if purpose == Purpose::Write {
-        let needed = needed_to_delete(cluster, &removal).await?;
-        if let Some(missing) = policy::check_access(site, cluster, &needed).await? {
+        let targets = removal.targets.iter().map(|t| (t.api_version.as_str(), t.key.kind.as_str()));
+        let kinds = Kinds { deleted: targets.collect(), ..Kinds::default() };
+        if let Some(missing) = policy::check_more_rights(site, cluster, &kinds).await? {
             return Err(Unreached::Refused(missing));
         }
     }
     Ok(Planned { reached, removal })
-}
-
-/// The rights to delete what goes, kind by kind.
-async fn needed_to_delete(
-    cluster: &Cluster,
-    removal: &Removal,
-) -> Result<Vec<Access>, kube::Error> {
-    let kinds: BTreeSet<(&str, &str)> =
-        removal.targets.iter().map(|t| (t.api_version.as_str(), t.key.kind.as_str())).collect();
-    let mut needed = Vec::new();
-    for (api_version, kind) in kinds {
-        if let Some(resource) = cluster.resource(api_version, kind).await? {
-            let group = api_version.split_once('/').map_or("", |(group, _)| group);
-            needed.push(Access::new("delete", group, &resource.plural, None));
-        }
-    }
-    Ok(needed)
 }
 
 /// The names that a cluster is or was linked under.

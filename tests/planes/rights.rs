@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::Planes;
 use crate::live::versions;
+use crate::{Planes, base};
 
 /// A kubeconfig of the plane's cluster with other credentials: a user entry in YAML.
 pub(crate) fn kubeconfig_with(planes: &Planes, user: &str) -> String {
@@ -127,6 +127,51 @@ rules:
     }
     let plan = planes.run(&["teardown", "--dry-run"]).expect(3);
     assert!(plan.stdout.contains(&planes.clusters[1].context), "{}", plan.stdout);
+}
+
+#[test]
+fn rights_to_kinds_that_a_base_brings_are_asked_before_anything_is_written() {
+    let mut planes = Planes::start(2);
+    let files = planes.clusters.iter().map(multimesh_lab::Cluster::kubeconfig);
+    let admins = std::env::join_paths(files).unwrap();
+    planes.kubectl_apply(
+        0,
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: all-but-policies}
+rules:
+- {apiGroups: ['*'], resources: ['*'], verbs: [get, list]}
+- apiGroups: ['', apps, autoscaling, policy, rbac.authorization.k8s.io, coordination.k8s.io,
+    admissionregistration.k8s.io, apiextensions.k8s.io, networking.istio.io]
+  resources: ['*']
+  verbs: ['*']
+",
+    );
+    let token = token_for(&planes, "all-but-policies");
+    let limited = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
+    let limited = format!("{limited}:{}", planes.clusters[1].kubeconfig().display());
+    let policies =
+        base().replace("    global:\n", "    global:\n      networkPolicy: {enabled: true}\n");
+    planes.write("m", "base.yaml", &policies);
+    planes.user.set_kubeconfig(limited.clone());
+    planes.apply(&[]).expect(1).says("may not create/patch networkpolicies.networking.k8s.io");
+    assert!(planes.is_untouched(0) && planes.is_untouched(1));
+
+    planes.user.set_kubeconfig(&admins);
+    planes.apply(&[]).expect(0);
+    let refusal = "may not delete networkpolicies.networking.k8s.io";
+    let is_whole = |planes: &Planes| {
+        for index in [0, 1] {
+            planes.kubectl(index, &["get", "networkpolicy/istiod", "-n", "istio-system"]);
+            assert_eq!(planes.links(index).len(), 1);
+        }
+    };
+    planes.user.set_kubeconfig(limited);
+    planes.run(&["teardown", "--yes"]).expect(1).says(refusal);
+    is_whole(&planes);
+    planes.write("m", "base.yaml", &base());
+    planes.apply(&["--yes"]).expect(1).says(refusal);
+    is_whole(&planes);
 }
 
 #[test]
