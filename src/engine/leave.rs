@@ -71,16 +71,18 @@ pub struct Departure {
 }
 
 /// Looks at the clusters that leave. Each that cannot be worked on is told, and stops no other one.
+/// With `keep` their control planes stay.
 pub(super) async fn survey<'a>(
     local: &'a Local,
     options: &Options,
     purpose: Purpose,
+    keep: bool,
     events: &Events,
 ) -> (Vec<Leaver<'a>>, BTreeMap<String, Failure>) {
     let looks = local.leavers.iter().filter(|site| site.selected).map(|site| async move {
         let (context, what) = (site.context().to_owned(), "reading what is there".to_owned());
         events.emit(Event::Step { context, what });
-        (site, Box::pin(survey_one(local, options, site, purpose)).await)
+        (site, Box::pin(survey_one(local, options, site, purpose, keep)).await)
     });
     let mut leavers = Vec::new();
     let mut failed = BTreeMap::new();
@@ -190,6 +192,7 @@ async fn survey_one<'a>(
     options: &Options,
     site: &'a Site,
     purpose: Purpose,
+    keep: bool,
 ) -> Result<Leaver<'a>, Failure> {
     let reached = Box::pin(reach(local, options, site, purpose)).await.map_err(Failure::from)?;
     identity::check(local, options, std::slice::from_ref(&reached))?;
@@ -199,6 +202,12 @@ async fn survey_one<'a>(
         missing.map_or(Ok(()), Err)?;
     }
     let removal = look(&reached.cluster, site.namespace(), &reached.seen).await?;
+    let keep = keep || reached.seen.parent.as_ref().is_some_and(is_kept);
+    if purpose == Purpose::Write && !keep {
+        let kinds = teardown::kinds(&removal);
+        let missing = policy::check_more_rights(site, &reached.cluster, &kinds).await?;
+        missing.map_or(Ok(()), Err)?;
+    }
     let secrets = || reached.seen.ours.values().filter(|object| object["kind"] == "Secret");
     let links = secrets().filter(|s| label(s, remote_secret::LABEL) == Some("true"));
     let links = links.cloned().collect();

@@ -14,6 +14,7 @@ use super::fleet::{self, REQUESTS};
 use super::lease::ClusterLease;
 use super::local::Site;
 use super::observe::Observed;
+use super::quoted::without_secrets;
 use crate::error::Failure;
 use crate::istio::remote_secret::{self, Credential};
 use crate::kube::{Cluster, Propagation, ResourceId};
@@ -249,7 +250,7 @@ pub(super) async fn delete(
                 None => cluster.clone(),
             };
             let deleted = cluster.delete(&id, Some(uid), Propagation::Background).await;
-            deleted.map_err(Failure::from)
+            deleted.map_err(|error| without_secrets(secret, None, error.into()))
         })
     });
     Ok(fleet::try_all(REQUESTS, deletes).await?.len())

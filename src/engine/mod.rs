@@ -20,6 +20,7 @@ mod outdir;
 mod outline;
 mod policy;
 pub mod prepare;
+mod quoted;
 pub mod rename;
 pub mod render;
 mod rollout;

@@ -10,7 +10,7 @@ use super::event::{Event, Events};
 use super::fleet::{self, REQUESTS};
 use super::local::{Local, Options, Site};
 use super::prepare::{Prepared, Wishes, Work};
-use super::rollout::without_secrets;
+use super::quoted::without_secrets;
 use crate::error::{Failure, beside};
 use crate::kube::{Apply, Cluster, Error, ResourceId};
 use crate::plan::change::{Change, Verb};
@@ -170,7 +170,7 @@ async fn dry_run(cluster: &Cluster, object: &mut ObjectChange, force: bool) -> R
         Err(error) if error.is_refusal() => {
             object.refusal = Some(beside(&error.to_string(), cluster.context()).to_owned());
         }
-        Err(error) => return Err(without_secrets(after, error.into())),
+        Err(error) => return Err(without_secrets(after, object.before.as_ref(), error.into())),
     }
     Ok(())
 }

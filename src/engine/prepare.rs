@@ -137,7 +137,7 @@ pub async fn prepare<'a>(
     let istioctl = Istioctl::find(options.istioctl.as_deref(), local.home.cache())?;
     let render = render_all(local, &istioctl, &base);
     let reach = reach_all(local, options, purpose, events);
-    let leave = leave::survey(local, options, purpose, events);
+    let leave = leave::survey(local, options, purpose, wishes.keep_control_plane, events);
     // What istioctl refuses is told at once, and before anything that a cluster says.
     let looks = async {
         let istio = istioctl.version().await?.to_owned();

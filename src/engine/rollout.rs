@@ -15,6 +15,7 @@ use super::lease::ClusterLease;
 use super::links::{self, CloseOnDrop, Exchange};
 use super::local::Site;
 use super::observe::Observed;
+use super::quoted::without_secrets;
 use super::wait::{Wait, rollout_missing, service_address};
 use crate::error::Failure;
 use crate::istio::operator::GATEWAY;
@@ -24,7 +25,6 @@ use crate::plan::change::{Change, Verb, change};
 use crate::plan::object::{Key, label, set_id};
 use crate::plan::order::Step;
 use crate::plan::prune::{Prune, take_readers};
-use crate::plan::redact::Redactor;
 
 /// How an apply goes about its work.
 #[derive(Debug, Clone, Copy)]
@@ -219,9 +219,10 @@ impl Rollout<'_> {
         let mut object = prune.object.clone();
         for _ in 0..TRIES {
             let (cluster, _) = self.lease.bound().await?;
-            match cluster.delete_unchanged(&object).await? {
-                Deletion::Replaced => {}
-                result => return Ok(result),
+            match cluster.delete_unchanged(&object).await {
+                Ok(Deletion::Replaced) => {}
+                Ok(result) => return Ok(result),
+                Err(error) => return Err(without_secrets(&object, None, error.into())),
             }
             match self.cluster.get(&id).await? {
                 Some(found) if prune.is_still(&found, &set_id, FIELD_MANAGER) => object = found,
@@ -393,7 +394,8 @@ impl Rollout<'_> {
                 // A kind is served a moment after its definition was written.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             } else if lasts >= left || asked.elapsed() < lasts / 2 {
-                return Err(without_secrets(&change.object, error.into()));
+                let before = change.before.as_ref();
+                return Err(without_secrets(&change.object, before, error.into()));
             }
             // Else there was no time for more attempts under the lease as it was.
         }
@@ -456,29 +458,5 @@ impl Rollout<'_> {
 
     fn note(&self, text: String) {
         self.events.emit(Event::Note { text });
-    }
-}
-
-/// A failure to write an object, without the values of a Secret that a webhook may have quoted.
-pub(super) fn without_secrets(object: &Value, failure: Failure) -> Failure {
-    let redactor = Redactor::of_object(object);
-    let hints = failure.hints.iter().map(|hint| redactor.text(hint)).collect();
-    Failure { message: redactor.text(&failure.message), hints, ..failure }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn what_a_webhook_quotes_of_a_secret_is_not_told() {
-        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
-            "data": { "token": "dDBrZW4tdmFsdWU=" } });
-        let quoted = Failure::new("denied: data.token is t0ken-value (dDBrZW4tdmFsdWU=)");
-        let told = without_secrets(&secret, quoted.hint("not t0ken-value"));
-        let text = format!("{} {}", told.message, told.hints.concat());
-        assert!(text.starts_with("denied: data.token is sha256:"), "{text}");
-        assert!(!text.contains("t0ken-value") && !text.contains("dDBrZW4"), "{text}");
     }
 }

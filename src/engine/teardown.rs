@@ -232,13 +232,18 @@ async fn plan(reached: Reached<'_>, purpose: Purpose) -> Result<Planned<'_>, Unr
         look => look?,
     };
     if purpose == Purpose::Write {
-        let targets = removal.targets.iter().map(|t| (t.api_version.as_str(), t.key.kind.as_str()));
-        let kinds = Kinds { deleted: targets.collect(), ..Kinds::default() };
+        let kinds = kinds(&removal);
         if let Some(missing) = policy::check_more_rights(site, cluster, &kinds).await? {
             return Err(Unreached::Refused(missing));
         }
     }
     Ok(Planned { reached, removal })
+}
+
+/// The kinds of what goes.
+pub(super) fn kinds(removal: &Removal) -> Kinds<'_> {
+    let targets = removal.targets.iter().map(|t| (t.api_version.as_str(), t.key.kind.as_str()));
+    Kinds { deleted: targets.collect(), ..Kinds::default() }
 }
 
 /// The names that a cluster is or was linked under.

@@ -34,9 +34,10 @@ impl<'a> Redactor<'a> {
         Self::new(&change.key.kind, change.before.iter().chain(change.after.as_deref()))
     }
 
-    /// For one object.
-    pub fn of_object(object: &'a Value) -> Self {
-        Self::new(object["kind"].as_str().unwrap_or_default(), std::iter::once(object))
+    /// For one object, and what it is before.
+    pub fn of_object(object: &'a Value, before: Option<&'a Value>) -> Self {
+        let objects = std::iter::once(object).chain(before);
+        Self::new(object["kind"].as_str().unwrap_or_default(), objects)
     }
 
     fn new(kind: &'a str, objects: impl Iterator<Item = &'a Value>) -> Self {

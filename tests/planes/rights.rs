@@ -172,6 +172,14 @@ rules:
     planes.write("m", "base.yaml", &base());
     planes.apply(&["--yes"]).expect(1).says(refusal);
     is_whole(&planes);
+
+    let policy = ["get", "networkpolicy/istiod", "deployment/istiod", "-n", "istio-system"];
+    planes.describe_as(&[(1, "network: flat")]);
+    planes.apply(&["--yes"]).expect(3).says(refusal);
+    planes.kubectl(0, &policy);
+    planes.apply(&["--yes", "--keep-control-plane"]).expect(0);
+    planes.kubectl(0, &policy);
+    assert!(planes.links(0).is_empty() && planes.links(1).is_empty());
 }
 
 #[test]

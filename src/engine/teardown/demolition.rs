@@ -94,7 +94,9 @@ impl Demolition<'_> {
             self.mesh_id,
             shorten(&list)
         ))
-        .hint("is somebody applying the mesh at the same time? Run teardown again after that"))
+        .hint(
+            "is somebody applying the mesh at the same time? Run the same command again after that",
+        ))
     }
 
     async fn look(&self) -> Result<Removal, Failure> {
@@ -254,7 +256,7 @@ impl Demolition<'_> {
             self.limit.as_secs(),
             what()
         ))
-        .hint("run teardown again: it goes on where it stopped, for longer with `--timeout 15m`"))
+        .hint("run the same command again, for longer with `--timeout 15m`: it goes on where it stopped"))
     }
 
     /// The namespace and the apply set's parent in it, which goes last.
@@ -275,7 +277,8 @@ impl Demolition<'_> {
             let nothing = json!({
                 "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": self.namespace },
             });
-            self.cluster.apply(&nothing, Apply::default()).await?;
+            let cluster = self.lease.bound_if_held().await?;
+            cluster.apply(&nothing, Apply::default()).await?;
         }
         if !removal.parent {
             return Ok(0);
