@@ -1,5 +1,6 @@
 //! Rights that do not suffice, and credentials from plugins.
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::live::versions;
@@ -22,6 +23,22 @@ pub(crate) fn token_for(planes: &Planes, role: &str) -> String {
     let role = format!("--clusterrole={role}");
     planes.kubectl(0, &["create", "clusterrolebinding", "someone", &role, subject]);
     planes.kubectl(0, &["create", "token", "someone", "-n", "default"]).trim().to_owned()
+}
+
+/// The list of kubeconfigs of both planes, where the user of the first one may do what these rules say.
+fn limited_on_first(planes: &Planes, rules: &str) -> String {
+    let role =
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: limited}\n";
+    planes.kubectl_apply(0, &format!("{role}rules:\n{rules}"));
+    let token = token_for(planes, "limited");
+    let limited = kubeconfig_with(planes, &format!("{{token: {token}}}"));
+    format!("{limited}:{}", planes.clusters[1].kubeconfig().display())
+}
+
+/// The list of kubeconfigs of all planes, as administrator.
+fn admins(planes: &Planes) -> OsString {
+    let files = planes.clusters.iter().map(multimesh_lab::Cluster::kubeconfig);
+    std::env::join_paths(files).unwrap()
 }
 
 /// A role that may look at everything.
@@ -65,23 +82,14 @@ fn who_may_only_read_is_refused_only_where_there_is_something_to_write() {
 #[test]
 fn missing_rights_in_one_cluster_stop_a_run_before_it_writes_to_another() {
     let mut planes = Planes::start(2);
-    let files = planes.clusters.iter().map(multimesh_lab::Cluster::kubeconfig);
-    let admins = std::env::join_paths(files).unwrap();
+    let admins = admins(&planes);
     // Enough for the first look, and not for the second.
-    planes.kubectl_apply(
-        0,
-        "apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: lists-all}
-rules:
-- {apiGroups: ['*'], resources: ['*'], verbs: [list]}
+    let limited = limited_on_first(
+        &planes,
+        "- {apiGroups: ['*'], resources: ['*'], verbs: [list]}
 - {apiGroups: ['*'], resources: [namespaces, secrets, configmaps, leases], verbs: [get]}
 ",
     );
-    let token = token_for(&planes, "lists-all");
-    let limited = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
-    let second = planes.clusters[1].kubeconfig();
-    let limited = format!("{limited}:{}", second.display());
     planes.user.set_kubeconfig(limited.clone());
     planes.apply(&[]).expect(1).says("may not get/create/patch/delete");
     assert!(planes.is_untouched(0) && planes.is_untouched(1));
@@ -99,23 +107,16 @@ fn who_may_not_look_at_what_uses_a_mesh_tears_no_part_of_it_down() {
     let mut planes = Planes::start(2);
     planes.apply(&[]).expect(0);
     // All that an apply needs.
-    planes.kubectl_apply(
-        0,
-        "apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: applies}
-rules:
-- apiGroups: ['', apps, autoscaling, policy, rbac.authorization.k8s.io,
+    let limited = limited_on_first(
+        &planes,
+        "- apiGroups: ['', apps, autoscaling, policy, rbac.authorization.k8s.io,
     admissionregistration.k8s.io, apiextensions.k8s.io, coordination.k8s.io]
   resources: ['*']
   verbs: ['*']
 - {apiGroups: [networking.istio.io], resources: [gateways], verbs: ['*']}
 ",
     );
-    let token = token_for(&planes, "applies");
-    let limited = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
-    let second = planes.clusters[1].kubeconfig();
-    planes.user.set_kubeconfig(format!("{limited}:{}", second.display()));
+    planes.user.set_kubeconfig(limited);
     let before = [0, 1].map(|index| versions(&planes.lab, &planes.clusters[index]));
     let run = planes.run(&["teardown", "--yes"]).expect(1).says("auth can-i --list");
     assert!(!run.stderr.contains("read back"), "{}", run.stderr);
@@ -132,24 +133,16 @@ rules:
 #[test]
 fn rights_to_kinds_that_a_base_brings_are_asked_before_anything_is_written() {
     let mut planes = Planes::start(2);
-    let files = planes.clusters.iter().map(multimesh_lab::Cluster::kubeconfig);
-    let admins = std::env::join_paths(files).unwrap();
-    planes.kubectl_apply(
-        0,
-        "apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: all-but-policies}
-rules:
-- {apiGroups: ['*'], resources: ['*'], verbs: [get, list]}
+    let admins = admins(&planes);
+    let limited = limited_on_first(
+        &planes,
+        "- {apiGroups: ['*'], resources: ['*'], verbs: [get, list]}
 - apiGroups: ['', apps, autoscaling, policy, rbac.authorization.k8s.io, coordination.k8s.io,
     admissionregistration.k8s.io, apiextensions.k8s.io, networking.istio.io]
   resources: ['*']
   verbs: ['*']
 ",
     );
-    let token = token_for(&planes, "all-but-policies");
-    let limited = kubeconfig_with(&planes, &format!("{{token: {token}}}"));
-    let limited = format!("{limited}:{}", planes.clusters[1].kubeconfig().display());
     let policies =
         base().replace("    global:\n", "    global:\n      networkPolicy: {enabled: true}\n");
     planes.write("m", "base.yaml", &policies);
